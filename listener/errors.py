@@ -1,0 +1,66 @@
+"""
+Every error of the project, sorted by what is to be done about it.
+
+    ListenerError ─┬─ ConfigError            tell the operator, exit 2
+                   ├─ NotAvailable           a part that is not built yet, exit 1
+                   ├─ JournalError           cannot remember: stop, exit 1
+                   ├─ StageEnded             a stage returned unasked: stop, exit 1
+                   ├─ ChainHalted            the chain left us: that chain waits, the others go on
+                   ├─ TransientError         try again: ChainUnavailable, AggregatorUnavailable
+                   ├─ HandlerFailed          execute again, then Task → failed, go on: HandlerTimeout, BadTaskResult
+                   └─ AggregatorRefused      permanent: Task → failed, go on
+
+Edges turn driver errors into these with ``raise … from``. A message names the thing, the value and the next step.
+"""
+
+
+class ListenerError(Exception):
+    """The root; never raised itself."""
+
+
+class ConfigError(ListenerError):
+    """What the operator wrote cannot be used."""
+
+
+class NotAvailable(ListenerError):
+    """A command or a part that is not available yet."""
+
+
+class JournalError(ListenerError):
+    """The journal cannot be opened, read or written."""
+
+
+class StageEnded(ListenerError):
+    """A stage returned before it was asked to stop."""
+
+
+class ChainHalted(ListenerError):
+    """A chain no longer holds the cursor's history down to its final block."""
+
+
+class TransientError(ListenerError):
+    """The same call may succeed later."""
+
+
+class ChainUnavailable(TransientError):
+    """No endpoint of a chain answered."""
+
+
+class AggregatorUnavailable(TransientError):
+    """The aggregator did not answer, or answered with an error that may pass."""
+
+
+class HandlerFailed(ListenerError):
+    """A handler raised, or its module cannot run this task."""
+
+
+class HandlerTimeout(HandlerFailed):
+    """A handler did not return within its rule's ``timeout_s``."""
+
+
+class BadTaskResult(HandlerFailed):
+    """A handler returned something that must not be signed."""
+
+
+class AggregatorRefused(ListenerError):
+    """The aggregator named an error that the same bytes can never pass."""

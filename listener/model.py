@@ -1,0 +1,208 @@
+"""
+The nouns of the project as immutable values; ARCHITECTURE.md has the glossary.
+
+Inside, hashes and data are bytes, addresses checksummed text, block numbers and wei ``int``. Nothing here does any I/O.
+"""
+
+import enum
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from hexbytes import HexBytes
+
+if TYPE_CHECKING:
+    import aiohttp
+    from structlog.typing import FilteringBoundLogger
+    from web3 import AsyncWeb3
+
+SettingsT = TypeVar("SettingsT")
+
+
+class State(enum.StrEnum):
+    """Where a task is on its way; the last seven are ends."""
+
+    PENDING = "pending"  # journaled, waiting for its confirmations or a free slot
+    RUNNING = "running"  # in a handler's hands
+    READY = "ready"  # signed and durable, to be sent
+    ACCEPTED = "accepted"  # taken by the aggregator
+    SKIPPED = "skipped"  # nothing to do, or done under another task
+    EXPIRED = "expired"  # too old when its turn came
+    CANCELLED = "cancelled"  # its block left the chain before a send began
+    FAILED = "failed"  # a dead letter
+    DISCARDED = "discarded"  # put away by an operator
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block's header, as far as the walk needs it."""
+
+    number: int
+    hash: bytes
+    parent_hash: bytes
+    timestamp: int  # Unix seconds
+    bloom: int  # the 2048-bit logsBloom as one integer
+    gas_used: int
+
+    @property
+    def cursor(self) -> "Cursor":
+        return Cursor(self.number, self.hash)
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The last block of a chain that is written to the journal."""
+
+    number: int
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A contract log as the chain returned it."""
+
+    address: str  # lower-case 0x hex: compared and stored, never shown
+    topics: tuple[bytes, ...]
+    data: bytes
+    block_number: int
+    block_hash: bytes
+    transaction_hash: bytes
+    index: int  # in its block
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A decoded log, as a handler sees it."""
+
+    name: str
+    args: Mapping[str, Any]
+    address: str
+    transaction_hash: HexBytes
+    log_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """
+    One trigger found by the rules, before the journal knows it.
+
+    ``log`` is what caused it (event rules), ``epoch`` its number (epoch rules).
+    """
+
+    rule: str
+    trigger: str  # block | epoch | event
+    block: Block
+    epoch: int | None = None
+    log: Log | None = None
+
+    def key(self, chain_id: int) -> str:
+        """Name the task that this cause makes: the same cause gives the same key, whoever reads it and whenever."""
+        index = "" if self.log is None else str(self.log.index)
+        cause = "|".join((self.rule, str(chain_id), self.block.hash.hex(), index))
+        return hashlib.blake2b(cause.encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """What made a task, as a handler sees it."""
+
+    rule: str
+    chain: str
+    chain_id: int
+    block_number: int
+    block_hash: HexBytes
+    block_timestamp: int  # Unix seconds
+    epoch: int | None = None
+    event: Event | None = None
+    body: Any = None
+    due: datetime = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResult:
+    """A handler's answer: the proof by which attesters re-check it, and the bytes that go on chain."""
+
+    proof_of_task: str
+    data: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A signed result, as it goes out."""
+
+    proof_of_task: str
+    data: bytes
+    task_definition_id: int  # uint16
+    performer: str  # checksummed
+    digest: bytes  # 32 bytes
+    signature: bytes  # 65 bytes, r ‖ s ‖ v
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What an attester asks us to judge."""
+
+    proof_of_task: str
+    data: bytes
+    task_definition_id: int
+    performer: str  # checksummed
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Our answer to a claim: ``approved`` is None when we cannot judge."""
+
+    approved: bool | None
+    reason: str = ""
+
+    @classmethod
+    def approve(cls) -> "Verdict":
+        return cls(True)
+
+    @classmethod
+    def reject(cls, reason: str) -> "Verdict":
+        return cls(False, reason)
+
+    @classmethod
+    def unsure(cls, reason: str) -> "Verdict":
+        return cls(None, reason)
+
+
+class ChainReader(Protocol):
+    """Gives contract calls on one chain, pinned to a block."""
+
+    def at(self, block: int | bytes | str) -> "AsyncWeb3[Any]":
+        """Return an AsyncWeb3 whose calls read at this block number, hash or tag."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskContext(Generic[SettingsT]):
+    """What a handler is given; nothing in it can sign."""
+
+    trigger: Trigger
+    key: str  # the task's, the same in every attempt
+    attempt: int  # counts from 1
+    settings: SettingsT
+    performer: str | None  # checksummed
+    http: "aiohttp.ClientSession"
+    log: "FilteringBoundLogger"
+    reader: ChainReader
+    ends_at: float = field(default=float("inf"))  # on time.monotonic()
+
+    @property
+    def deadline(self) -> float:
+        """Seconds left for this execution."""
+        return self.ends_at - time.monotonic()
+
+    @property
+    def w3(self) -> "AsyncWeb3[Any]":
+        """Contract calls on the trigger's chain, read at the trigger's block by its hash."""
+        return self.reader.at(bytes(self.trigger.block_hash))
+
+    def at(self, block: int | bytes | str) -> "AsyncWeb3[Any]":
+        """Contract calls on the trigger's chain, read at another block: its number or its hash."""
+        return self.reader.at(block)
