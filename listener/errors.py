@@ -6,7 +6,7 @@ Every error of the project, sorted by what is to be done about it.
                    ├─ JournalError           cannot remember: stop, exit 1
                    ├─ StageEnded             a stage returned unasked: stop, exit 1
                    ├─ ChainHalted            the chain left us: that chain waits, the others go on
-                   ├─ TransientError         try again: ChainUnavailable, AggregatorUnavailable
+                   ├─ TransientError         try again: ChainUnavailable, AggregatorUnavailable, AggregatorDeclined
                    ├─ HandlerFailed          execute again, then Task → failed, go on: HandlerTimeout, BadTaskResult
                    └─ AggregatorRefused      permanent: Task → failed, go on
 
@@ -47,7 +47,11 @@ class ChainUnavailable(TransientError):
 
 
 class AggregatorUnavailable(TransientError):
-    """The aggregator did not answer, or answered with an error that may pass."""
+    """The aggregator did not answer, or not with JSON-RPC: nothing gets through at present."""
+
+
+class AggregatorDeclined(TransientError):
+    """The aggregator answered with an error for this task that may pass."""
 
 
 class HandlerFailed(ListenerError):

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from listener.cli import check, demo, devnet, run
+from listener.cli import chains, check, demo, devnet, later, run, tasks
 from listener.errors import ConfigError, ListenerError
 
 EXIT_FAULT = 1  # a fault, or a check that failed
@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for group in (run, check, demo, devnet):
+for group in (run, check, demo, devnet, tasks, chains, later):
     group.register(app)
 
 
@@ -31,7 +31,7 @@ def main() -> None:
     try:
         app()
     except ListenerError as error:
-        print(f"listener: {error}", file=sys.stderr)
+        typer.echo(f"listener: {error}", err=True)
         sys.exit(EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAULT)
     except KeyboardInterrupt:
         sys.exit(EXIT_FAULT)

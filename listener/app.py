@@ -1,0 +1,225 @@
+"""
+The daemon: opens the edges, builds the stages, and runs them in one TaskGroup until it is told to stop.
+
+The first SIGINT or SIGTERM asks the stages to finish what is in hand; after the grace they are cancelled. A second signal
+cancels at once, and the process exits 1.
+"""
+
+import asyncio
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Protocol
+
+import aiohttp
+import structlog
+
+from listener import config, follower
+from listener.aggregator import Aggregator
+from listener.chains import Chain, Reader
+from listener.errors import ConfigError, StageEnded
+from listener.follower import Follower
+from listener.follower.rewind import Rewound
+from listener.handlers import Handler
+from listener.journal import Journal, RuleFacts
+from listener.rules.matcher import Matcher
+from listener.runner import Runner, Work
+from listener.signing import Signer
+from listener.submitter import Submitter
+
+log = structlog.get_logger()
+
+CONNECT_S = 5.0  # for the websockets of a command that only needs one answer
+GRACE_S = 20.0  # for what is in hand when asked to stop; container platforms kill after 30 s or more
+
+
+class Stage(Protocol):
+    """One loop of the daemon."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in logs."""
+        ...
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until asked to stop; returning before is a fault."""
+        ...
+
+
+class Forced(BaseException):
+    """A second signal: stop now."""
+
+
+async def keep(stage: Stage, stop: asyncio.Event) -> None:
+    """
+    Run one stage.
+
+    Raises:
+        StageEnded: it returned before it was asked to.
+    """
+    await stage.run(stop)
+    if not stop.is_set():
+        raise StageEnded(f"stage {stage.name} ended unasked")
+
+
+async def serve(stages: Sequence[Stage], stop: asyncio.Event, grace_s: float = GRACE_S) -> None:
+    """Run all stages until ``stop``, then wait for them, at most ``grace_s``."""
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(keep(stage, stop), name=stage.name) for stage in stages]
+        await stop.wait()
+        _, late = await asyncio.wait(running, timeout=grace_s)
+        for straggler in late:
+            log.warning("stage.cut_off", stage=straggler.get_name(), grace_s=grace_s)
+            straggler.cancel()
+
+
+async def run(settings: config.Config, matchers: Sequence[Matcher], handlers: Mapping[str, Handler]) -> int:
+    """
+    Be the daemon until a signal.
+
+    Returns:
+        The exit code: 0 when asked to stop, 1 when a second signal cut it short.
+
+    Raises:
+        ListenerError: it cannot start, or cannot go on.
+    """
+    stop = asyncio.Event()
+    serving = asyncio.current_task()
+    loop = asyncio.get_running_loop()
+    forced = False
+
+    def on_signal(name: str) -> None:
+        nonlocal forced
+        if stop.is_set() and serving is not None:
+            forced = True
+            serving.cancel()
+        log.info("daemon.stopping", signal=name, forced=forced)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal, number.name)
+    try:
+        async with AsyncExitStack() as edges:
+            stages = await build(settings, matchers, handlers, edges)
+            log.info("daemon.started", stages=[stage.name for stage in stages], rules=len(settings.rules))
+            await serve(stages, stop)
+    except asyncio.CancelledError:
+        if not forced:
+            raise
+        return 1
+    log.info("daemon.stopped")
+    return 0
+
+
+async def build(
+    settings: config.Config, matchers: Sequence[Matcher], handlers: Mapping[str, Handler], edges: AsyncExitStack
+) -> list[Stage]:
+    """Open the edges and make the stages that stand on them; the stack closes the edges in reverse."""
+    if settings.performer is None or settings.performer.key is None or settings.aggregator is None:
+        raise ConfigError("no rules: there is nothing to run; write a [[rules]] block")
+    signer = Signer(settings.performer.key.get_secret_value(), settings.performer.address)
+    journal = await Journal.open(settings.journal.path, _facts(settings))
+    edges.push_async_callback(journal.close)
+    running, ready = await journal.recover({rule.name: rule.max_attempts for rule in settings.rules})
+    log.info("journal.opened", path=str(settings.journal.path), was_running=running, was_ready=ready)
+    session = await edges.enter_async_context(
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60))
+    )
+    chains = {table.name: _chain(table, session) for table in settings.chains.values()}
+    works = _works(settings, matchers, handlers, chains)
+    aggregator = Aggregator(
+        settings.aggregator.url.get_secret_value(),
+        settings.aggregator.url.redacted,
+        session,
+        timeout_s=settings.aggregator.timeout_s,
+        target_chain_id=settings.aggregator.target_chain_id,
+    )
+    return [
+        *_followers(settings, matchers, works, chains, journal),
+        Runner(works, signer, journal),
+        Submitter(
+            aggregator,
+            journal,
+            in_flight=settings.aggregator.in_flight,
+            give_up_after_s=settings.aggregator.give_up_after.total_seconds(),
+        ),
+    ]
+
+
+async def rewind(settings: config.Config, name: str, to: int | None) -> Rewound:
+    """
+    Move a chain's cursor while no daemon runs.
+
+    Raises:
+        ListenerError: another process owns the journal, or the chain cannot be read.
+    """
+    async with AsyncExitStack() as edges:
+        journal = await Journal.open(settings.journal.path, _facts(settings))
+        edges.push_async_callback(journal.close)
+        await journal.recover({rule.name: rule.max_attempts for rule in settings.rules})
+        session = await edges.enter_async_context(aiohttp.ClientSession())
+        chain = _chain(settings.chains[name], session)
+        async with asyncio.TaskGroup() as group:
+            lines = [group.create_task(line.run()) for line in chain.lines]
+            try:
+                async with asyncio.timeout(CONNECT_S):
+                    while chain.lines and not chain.pushing:
+                        await chain.wake.wait()
+            except TimeoutError:
+                log.warning("websocket.connect_failed", chain=name, waited_s=CONNECT_S)
+            try:
+                return await follower.rewind(chain, journal, to)
+            finally:
+                for line in lines:
+                    line.cancel()
+
+
+def _facts(settings: config.Config) -> dict[str, RuleFacts]:
+    return {
+        rule.name: RuleFacts(task_definition_id=rule.task_definition_id, once=rule.reorg_policy == "once")
+        for rule in settings.rules
+    }
+
+
+def _chain(table: config.Chain, session: aiohttp.ClientSession) -> Chain:
+    chain = Chain(table.name, table.chain_id)
+    for endpoint in table.endpoints:
+        chain.add(endpoint.get_secret_value(), endpoint.redacted, session)
+    return chain
+
+
+def _works(
+    settings: config.Config, matchers: Sequence[Matcher], handlers: Mapping[str, Handler], chains: Mapping[str, Chain]
+) -> list[Work]:
+    loop = asyncio.get_running_loop()
+    works = []
+    for rule, matcher in zip(settings.rules, matchers, strict=True):
+        chain = chains[matcher.chain]
+        works.append(
+            Work(
+                rule=rule,
+                matcher=matcher,
+                handler=handlers[rule.name],
+                hold=rule.hold(settings.chains[matcher.chain]),
+                chain_id=chain.chain_id,
+                reader=Reader(chain, loop),
+            )
+        )
+    return works
+
+
+def _followers(
+    settings: config.Config,
+    matchers: Sequence[Matcher],
+    works: Sequence[Work],
+    chains: Mapping[str, Chain],
+    journal: Journal,
+) -> list[Follower]:
+    """Make a follower for each chain that a rule looks at; a chain without rules needs none."""
+    followers = []
+    for name, chain in chains.items():
+        own = [matcher for matcher in matchers if matcher.chain == name]
+        eager = any(work.hold.finality is not None for work in works if work.matcher.chain == name)
+        if own:
+            followers.append(Follower(chain, settings.chains[name], own, journal, eager=eager))
+    return followers

@@ -1,0 +1,70 @@
+"""``listener run``: the daemon."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from listener.errors import NotAvailable
+
+ConfigPath = Annotated[Path, typer.Option("--config", help="The configuration file.", show_default=True)]
+CONFIG = Path("config.toml")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(run)
+
+
+def run(
+    config: ConfigPath = CONFIG,
+    role: Annotated[str, typer.Option(help="What to be: performer; attester and both are not available yet.")] = (
+        "performer"
+    ),
+) -> None:
+    """
+    Follow the chains and perform tasks, until SIGTERM or Ctrl-C.
+
+    The first signal finishes what is in hand and exits 0; a second one cancels at once and exits 1.
+
+    Example: listener run --config /etc/listener/config.toml
+    """
+    from listener import app as daemon  # noqa: PLC0415 - see cli/__init__.py
+    from listener import handlers, logs  # noqa: PLC0415
+    from listener.config import load, matchers  # noqa: PLC0415
+
+    if role not in ("performer", "attester", "both"):
+        raise typer.BadParameter(f"{role} is not a role; it is performer, attester or both", param_hint="--role")
+    if role != "performer":
+        raise NotAvailable(f"--role {role}: not available yet")
+    settings = load(config, os.environ)
+    logs.configure(settings.logs.level, settings.logs.format, _secrets(settings))
+    ready = matchers(settings)
+    found = handlers.load(settings.rules, config.absolute().parent)
+    sys.exit(_run(daemon.run(settings, ready, found)))
+
+
+def _run(main: Coroutine[Any, Any, int]) -> int:
+    """Run on uvloop where it is installed: it takes a third off every socket call."""
+    try:
+        import uvloop  # noqa: PLC0415
+    except ImportError:
+        return asyncio.run(main)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
+
+
+def _secrets(settings: Any) -> list[str]:
+    """Return every text that no log line may show."""
+    secrets = []
+    if settings.performer is not None and settings.performer.key is not None:
+        secrets.append(settings.performer.key.get_secret_value().removeprefix("0x"))
+    urls = [endpoint for chain in settings.chains.values() for endpoint in chain.endpoints]
+    if settings.aggregator is not None:
+        urls.append(settings.aggregator.url)
+    secrets += [url.get_secret_value() for url in urls if url.get_secret_value() != url.redacted]
+    return secrets

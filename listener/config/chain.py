@@ -1,0 +1,40 @@
+"""``[chains.NAME]``: a network to follow."""
+
+from datetime import timedelta
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from listener.config.duration import Duration
+from listener.config.hold import Held
+from listener.config.name import Name
+from listener.config.url import EndpointUrl, Url
+
+
+def _start(value: Any) -> Any:
+    is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if value != "latest" and not is_number:
+        shown = f'"{value}"' if isinstance(value, str) else value
+        raise ValueError(f'{shown} is no place to start; write "latest" or a block number')
+    return value
+
+
+def _at_least_one(endpoints: tuple[Url, ...]) -> tuple[Url, ...]:
+    if not endpoints:
+        raise ValueError('write at least one endpoint, such as ["ws://127.0.0.1:8545"]')
+    return endpoints
+
+
+class Chain(Held):
+    """A network, and what its rules wait for by default."""
+
+    not_yet: ClassVar[frozenset[str]] = frozenset({"quorum", "max_lag"})
+    given: ClassVar[frozenset[str]] = frozenset({"name"})
+
+    name: Name
+    endpoints: Annotated[tuple[EndpointUrl, ...], Field(strict=False), AfterValidator(_at_least_one)]
+    chain_id: int = Field(ge=1)
+    start: Annotated[int | Literal["latest"], BeforeValidator(_start)] = "latest"  # on the first run only
+    final_after: int = Field(default=64, ge=1)  # blocks, where an endpoint knows no finalized block
+    silence: Duration = timedelta(seconds=30)  # without a head for so long, a socket is checked
+    bloom: bool = True  # whether a header's bloom may spare the question for its logs

@@ -1,0 +1,53 @@
+"""``[[rules]]``: when a task is due, and what runs then."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field
+
+from listener.config.chain import Chain
+from listener.config.duration import Duration
+from listener.config.hold import Held, Hold
+from listener.config.name import Name
+from listener.rules.triggers import Blocks, EventTrigger, Trigger
+
+_MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+def _module(value: str) -> str:
+    if _MODULE.fullmatch(value) is None:
+        raise ValueError(f'"{value}" is not a module; write its dotted name, such as "tasks.price"')
+    return value
+
+
+class Rule(Held):
+    """A trigger bound to a handler."""
+
+    not_yet: ClassVar[frozenset[str]] = frozenset({"election", "catch_up", "catch_up_after", "self_check"})
+
+    name: Name
+    task: Annotated[str, AfterValidator(_module)]
+    task_definition_id: int = Field(ge=0, le=65535)  # uint16 on chain
+    trigger: Trigger
+    blocks: Blocks | None = None
+    on_reorg: Literal["rerun", "once"] | None = None  # None: by the kind of the trigger
+    timeout_s: float = Field(default=30, gt=0)  # one execution
+    max_attempts: int = Field(default=5, ge=1)  # executions; sends have no count
+    max_age: Duration | None = None  # None: however old
+    concurrency: int = Field(default=8, ge=1)
+    settings: Mapping[str, Any] = Field(default_factory=dict)  # checked by the task module's Settings
+
+    @property
+    def reorg_policy(self) -> Literal["rerun", "once"]:
+        """
+        What a replacing block does.
+
+        An intent that was sent already is not executed again because its transaction moved; a block or an epoch that
+        was replaced is another one.
+        """
+        return self.on_reorg or ("once" if isinstance(self.trigger, EventTrigger) else "rerun")
+
+    def hold(self, chain: Chain) -> Hold:
+        """Give what its tasks wait for: the rule's own word, else the chain's, else nothing."""
+        return self.own_hold or chain.own_hold or Hold()

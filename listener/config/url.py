@@ -1,0 +1,76 @@
+"""URLs that may hold credentials: kept whole for the one who connects, redacted for everyone who looks."""
+
+import re
+from typing import Annotated, Any
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Secret, ValidationInfo
+
+from listener.config.secret import resolved
+from listener.config.surroundings import Surroundings
+
+_PLAIN_SEGMENT = re.compile(r"[A-Za-z-]{0,15}|v\d{1,2}")  # anything else in a path may be an API key
+_LONGEST_SCHEME = 12  # what stands before the colon of something longer is no scheme, and may be a secret
+
+
+class Url(Secret[str]):
+    """A URL; ``get_secret_value()`` is the whole of it, ``str()`` leaves out what may be a credential."""
+
+    @property
+    def redacted(self) -> str:
+        """Scheme, host, port and the plain words of the path."""
+        parts = urlsplit(self.get_secret_value())
+        if parts.scheme.startswith("sqlite"):
+            return self.get_secret_value()  # a file's place, without a user or a password
+        path = "/".join(word if _PLAIN_SEGMENT.fullmatch(word) else "…" for word in parts.path.split("/"))
+        return f"{parts.scheme}://{_place(parts)}{path}{'?…' if parts.query else ''}"
+
+    @property
+    def scheme(self) -> str:
+        """Its scheme, lower-case."""
+        return urlsplit(self.get_secret_value()).scheme
+
+    def _display(self) -> str:
+        return self.redacted
+
+
+def _place(parts: SplitResult) -> str:
+    host = parts.hostname or ""
+    host = f"[{host}]" if ":" in host else host
+    return host if parts.port is None else f"{host}:{parts.port}"
+
+
+def _resolve(value: Any, info: ValidationInfo) -> Any:
+    text = resolved(value, Surroundings.of(info))
+    if not isinstance(text, str | Url):
+        raise ValueError('write a URL in quotes, { env = "NAME" } or { file = "PATH" }')  # noqa: TRY004 -- a value
+    return text
+
+
+def _checked(url: Url, schemes: tuple[str, ...]) -> Url:
+    """Refuse what nobody could connect to; the message never holds the URL, which may be a key in the wrong place."""
+    wanted = " or ".join(f"{scheme}://" for scheme in schemes)
+    try:
+        parts = urlsplit(url.get_secret_value())
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"not a URL; write {wanted}host:port") from error
+    if parts.scheme not in schemes:
+        given = f"{parts.scheme}:// is not one of its schemes" if 0 < len(parts.scheme) < _LONGEST_SCHEME else "no URL"
+        raise ValueError(f"{given}; write {wanted}…")
+    if not parts.hostname or port == 0:
+        raise ValueError(f"the URL names no host; write {wanted}host:port")
+    return url
+
+
+def _endpoint(url: Url) -> Url:
+    return _checked(url, ("ws", "wss", "http", "https"))
+
+
+def _http(url: Url) -> Url:
+    return _checked(url, ("http", "https"))
+
+
+AnyUrl = Annotated[Url, BeforeValidator(_resolve)]
+EndpointUrl = Annotated[AnyUrl, AfterValidator(_endpoint)]
+HttpUrl = Annotated[AnyUrl, AfterValidator(_http)]

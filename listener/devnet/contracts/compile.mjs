@@ -1,0 +1,50 @@
+// Compiles IntentSender.sol into the artifact and the ABI file that are committed, byte for byte the same each time.
+// Usage: node compile.mjs FOLDER     writes FOLDER/listener/devnet/artifacts/ and FOLDER/abi/
+
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import solc from "solc";
+
+const NAME = "IntentSender";
+const SHADOWED_BUILTIN = "2319"; // the event's first field is called `block`, as others know it
+
+const folder = process.argv[2];
+if (folder === undefined) {
+  console.error("compile.mjs: name the folder to write to, for instance: node compile.mjs .");
+  process.exit(2);
+}
+
+const output = JSON.parse(
+  solc.compile(
+    JSON.stringify({
+      language: "Solidity",
+      sources: { [`${NAME}.sol`]: { content: readFileSync(new URL(`${NAME}.sol`, import.meta.url), "utf8") } },
+      settings: {
+        evmVersion: "paris", // runs on every chain, also on those without PUSH0
+        optimizer: { enabled: true, runs: 1000000 },
+        metadata: { bytecodeHash: "none", appendCBOR: false }, // else a comment would change the bytecode
+        outputSelection: { "*": { "*": ["abi", "evm.bytecode.object"] } },
+      },
+    }),
+  ),
+);
+
+const complaints = (output.errors ?? []).filter((e) => e.errorCode !== SHADOWED_BUILTIN);
+if (complaints.length > 0) {
+  complaints.forEach((e) => console.error(e.formattedMessage));
+  process.exit(1);
+}
+
+function write(path, value) {
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, JSON.stringify(value, null, 2) + "\n");
+}
+
+const { abi, evm } = output.contracts[`${NAME}.sol`][NAME];
+write(join(folder, "listener", "devnet", "artifacts", `${NAME}.json`), {
+  contractName: NAME,
+  compiler: solc.version(),
+  abi,
+  bytecode: `0x${evm.bytecode.object}`,
+});
+write(join(folder, "abi", `${NAME}.json`), abi);

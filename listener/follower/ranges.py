@@ -1,0 +1,88 @@
+"""
+Reads a long gap below the final block in ranges, as large as the endpoint allows.
+
+Only the headers that matter are fetched: the first (its parent must be the cursor), the last (the new cursor), and those
+of blocks in which a rule may fire. Every log must stand in the block that the chain names by that number.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from listener.chains import Chain, LogQuery
+from listener.chains.wire import RpcError
+from listener.errors import ChainUnavailable
+from listener.model import Block, Cursor, Log
+from listener.rules.matcher import Matcher
+
+log = structlog.get_logger()
+
+FIRST_WIDTH = 128
+WIDEST = 2048
+FEW_LOGS = 400  # fewer than this and the next range is wider
+MANY_LOGS = 1200  # more than this and it is narrower: what is read waits in memory
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One range that was read: the headers that matter in their order, and each one's logs."""
+
+    blocks: list[Block]
+    logs: dict[int, list[Log]]
+
+
+class RangeReader:
+    """Reads ranges of one chain and learns how wide they may be."""
+
+    def __init__(self, chain: Chain, matchers: Sequence[Matcher], query: LogQuery | None) -> None:
+        self._chain = chain
+        self._matchers = matchers
+        self._query = query
+        self._width = FIRST_WIDTH
+
+    async def read(self, after: Cursor, last: int) -> Reading:
+        """
+        Read on from the cursor, up to block ``last`` or as far as one range reaches.
+
+        Raises:
+            ChainUnavailable: it could not be read, or the answers do not fit together.
+        """
+        first = after.number + 1
+        while True:
+            end = min(last, after.number + self._width)
+            try:
+                logs = await self._logs(first, end)
+                break
+            except RpcError as error:
+                # Limits differ by provider and come in many texts: whatever was wrong, half as much may pass.
+                if self._width == 1:
+                    raise
+                self._width //= 2
+                log.debug("range.narrowed", chain=self._chain.name, width=self._width, reason=str(error))
+        reading = await self._headers(after, end, logs)
+        found = sum(map(len, reading.logs.values()))
+        if found > MANY_LOGS:
+            self._width = max(self._width // 2, 1)
+        elif found < FEW_LOGS:
+            self._width = min(self._width * 2, WIDEST)
+        return reading
+
+    async def _logs(self, first: int, end: int) -> list[Log]:
+        return [] if self._query is None else await self._chain.logs_between(first, end, self._query)
+
+    async def _headers(self, after: Cursor, end: int, logs: Sequence[Log]) -> Reading:
+        first = after.number + 1
+        by_number: dict[int, list[Log]] = {}
+        for entry in logs:
+            by_number.setdefault(entry.block_number, []).append(entry)
+        numbers = {first, end, *by_number}
+        for matcher in self._matchers:
+            numbers.update(matcher.boundaries(first, end))
+        blocks = await self._chain.headers(sorted(numbers))
+        if blocks[0].parent_hash != after.hash:
+            raise ChainUnavailable(f"chain {self._chain.name}: block {first} does not follow the cursor")
+        for block in blocks:
+            if any(entry.block_hash != block.hash for entry in by_number.get(block.number, ())):
+                raise ChainUnavailable(f"chain {self._chain.name}: logs of another block {block.number} were answered")
+        return Reading(blocks, by_number)

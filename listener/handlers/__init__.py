@@ -1,0 +1,5 @@
+"""What the user wrote: task modules, imported and checked before anything runs."""
+
+from listener.handlers.handler import Handler, handler, load
+
+__all__ = ["Handler", "handler", "load"]

@@ -1,0 +1,22 @@
+"""The journal: the durable record of every task, and the queue between the stages."""
+
+from listener.journal.chain_rows import ChainRow
+from listener.journal.journal import Journal, now_us
+from listener.journal.walk import RuleFacts
+from listener.journal.work import Claimed, Due, Ended, Frontier, Parcel, Sent, Signed, Step, Written
+
+__all__ = [
+    "ChainRow",
+    "Claimed",
+    "Due",
+    "Ended",
+    "Frontier",
+    "Journal",
+    "Parcel",
+    "RuleFacts",
+    "Sent",
+    "Signed",
+    "Step",
+    "Written",
+    "now_us",
+]

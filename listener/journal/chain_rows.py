@@ -1,0 +1,112 @@
+"""What the journal knows of a chain as a whole: its cursor, its recent hashes, since when each rule applies."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, insert, or_, select, update
+
+from listener.journal.schema import blocks, chains, rules, tasks
+from listener.model import Cursor, State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainRow:
+    """Where a chain stands."""
+
+    name: str
+    chain_id: int
+    genesis: bytes
+    cursor: Cursor
+    final: int
+    halted: str | None = None
+
+
+def find(connection: Connection, *, chain: str) -> ChainRow | None:
+    """Return the chain's row, or None before its first run."""
+    row = connection.execute(select(chains).where(chains.c.name == chain)).first()
+    if row is None:
+        return None
+    return ChainRow(
+        name=row.name,
+        chain_id=row.chain_id,
+        genesis=row.genesis,
+        cursor=Cursor(row.number, row.hash),
+        final=row.final,
+        halted=row.halted,
+    )
+
+
+def begin(connection: Connection, *, row: ChainRow, now: int) -> None:
+    """Write a chain's first cursor and remember its block."""
+    connection.execute(
+        insert(chains).values(
+            name=row.name,
+            chain_id=row.chain_id,
+            genesis=row.genesis,
+            number=row.cursor.number,
+            hash=row.cursor.hash,
+            head=row.cursor.number,
+            final=row.final,
+            updated_at=now,
+        )
+    )
+    link = {"chain": row.name, "number": row.cursor.number, "hash": row.cursor.hash}
+    connection.execute(insert(blocks).values(**link))
+
+
+def replace(connection: Connection, row: ChainRow, now: int) -> None:
+    """Put another row in a chain's place, and forget the blocks that were walked."""
+    connection.execute(delete(blocks).where(blocks.c.chain == row.name))
+    connection.execute(delete(chains).where(chains.c.name == row.name))
+    begin(connection, row=row, now=now)
+
+
+def adopt_rules(
+    connection: Connection, *, chain: str, fingerprints: Mapping[str, str], start: int | str
+) -> dict[str, int]:
+    """
+    Return for each rule since which block its trigger applies.
+
+    A rule that is new, or whose trigger changed, applies from the block after the cursor; on the chain's first run (no
+    rule was written yet) from ``start``, where that is a number.
+    """
+    known = {row.name: row for row in connection.execute(select(rules).where(rules.c.chain == chain))}
+    cursor = connection.execute(select(chains.c.number).where(chains.c.name == chain)).scalar_one()
+    since = start if isinstance(start, int) and not known else cursor + 1
+    applies = {
+        name: known[name].since if name in known and known[name].fingerprint == fingerprint else since
+        for name, fingerprint in fingerprints.items()
+    }
+    # A rule that is gone is forgotten: should it come back, it is a new rule.
+    connection.execute(delete(rules).where(or_(rules.c.chain == chain, rules.c.name.in_(list(fingerprints)))))
+    rows = [
+        {"name": name, "chain": chain, "fingerprint": fingerprint, "since": applies[name]}
+        for name, fingerprint in fingerprints.items()
+    ]
+    if rows:
+        connection.execute(insert(rules), rows)
+    return applies
+
+
+def history(connection: Connection, *, chain: str, lowest: int, highest: int) -> dict[int, bytes]:
+    """Return the hashes of walked blocks between two numbers, both inclusive, as far as they are remembered."""
+    rows = connection.execute(
+        select(blocks.c.number, blocks.c.hash).where(blocks.c.chain == chain, blocks.c.number.between(lowest, highest))
+    )
+    return {row.number: row.hash for row in rows}
+
+
+def open_blocks(connection: Connection, *, chain: str) -> dict[bytes, int]:
+    """Return hash and number of every block whose tasks may still be executed or sent."""
+    states = (State.PENDING, State.RUNNING, State.READY)
+    rows = connection.execute(
+        select(tasks.c.block_hash, tasks.c.block_number)
+        .where(tasks.c.chain == chain, tasks.c.canonical, tasks.c.state.in_(states))
+        .distinct()
+    )
+    return {row.block_hash: row.block_number for row in rows}
+
+
+def halt(connection: Connection, *, chain: str, reason: str | None, now: int) -> None:
+    """Write why a chain is not followed; None when it is again."""
+    connection.execute(update(chains).where(chains.c.name == chain).values(halted=reason, updated_at=now))

@@ -1,0 +1,167 @@
+"""
+The journal as the stages see it: one awaitable method per thing that they write, and a wake-up for who waits.
+
+Every write goes through the one writer thread; what must survive a power cut before the outside relies on it is
+``durable``. Claims live in memory, since one process owns a SQLite journal.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+from sqlalchemy import Connection, Engine
+
+from listener.journal import chain_rows, execution
+from listener.journal.database import open_engine, upgrade
+from listener.journal.lock import OwnerLock
+from listener.journal.sending import Outbox
+from listener.journal.walk import RuleFacts, Walk
+from listener.journal.work import Claimed, Due, Ended, Frontier, Parcel, Sent, Signed, Step, Written
+from listener.journal.writer import Writer
+from listener.model import Cursor, State
+
+
+def now_us() -> int:
+    """Return the time as the journal keeps it: microseconds since the epoch."""
+    return time.time_ns() // 1000
+
+
+class Journal:
+    """
+    An open journal.
+
+    ``on_pending`` is called on the loop after each step with the rules that have new tasks (None: any may have), and
+    ``on_ready`` after each write that made rows ready.
+    """
+
+    def __init__(self, engine: Engine, lock: OwnerLock, rules: Mapping[str, RuleFacts]) -> None:
+        self._engine = engine
+        self._lock = lock
+        self._writer = Writer(engine)
+        self._touched: set[int] = set()
+        self._walk = Walk(dict(rules), self._touched)
+        self._outbox = Outbox(self._touched)
+        self.frontiers: dict[str, Frontier] = {}  # by chain: what is released to the runner follows from it
+        self.cursors: dict[str, Cursor] = {}
+        self.on_pending: Callable[[Iterable[str] | None], None] = lambda _rules: None
+        self.on_ready: Callable[[], None] = lambda: None
+
+    @classmethod
+    async def open(cls, path: Path, rules: Mapping[str, RuleFacts]) -> Self:
+        """
+        Own the journal at ``path``, making it when it is missing.
+
+        Raises:
+            JournalError: another process owns it, or it cannot be opened.
+
+        """
+        lock = OwnerLock(path)
+        engine = open_engine(path)
+        try:
+            await asyncio.to_thread(upgrade, engine)
+        except BaseException:
+            lock.release()
+            raise
+        return cls(engine, lock, rules)
+
+    async def close(self) -> None:
+        """Finish what is being written and let go of the file."""
+        await self._writer.close()
+        self._engine.dispose()
+        self._lock.release()
+
+    # What the app does at start
+
+    async def recover(self, max_attempts: Mapping[str, int]) -> tuple[int, int]:
+        """Take back what an earlier process left; return how many tasks were running and how many ready."""
+
+        def work(connection: Connection) -> tuple[int, int]:
+            running = execution.recover(connection, max_attempts, now_us())
+            return running, self._outbox.find(connection)
+
+        return await self._writer.run(work)
+
+    # What the follower does
+
+    async def chain(self, chain: str) -> chain_rows.ChainRow | None:
+        """Return what is written of a chain, or None before its first run."""
+        return await self._writer.run(partial(chain_rows.find, chain=chain))
+
+    async def begin_chain(self, row: chain_rows.ChainRow) -> None:
+        """Write a chain's first cursor."""
+        await self._writer.run(partial(chain_rows.begin, row=row, now=now_us()), durable=True)
+
+    async def move_chain(self, row: chain_rows.ChainRow, gone: Sequence[bytes]) -> tuple[int, int]:
+        """Put a chain's cursor elsewhere; return how many tasks were cancelled and how many had been sent."""
+        return await self._writer.run(
+            lambda connection: self._walk.move(connection, row, gone, now_us()), durable=True
+        )
+
+    async def open_blocks(self, chain: str) -> dict[bytes, int]:
+        """Return hash and number of every block whose tasks may still be executed or sent."""
+        return await self._writer.run(partial(chain_rows.open_blocks, chain=chain))
+
+    async def adopt_rules(self, chain: str, fingerprints: Mapping[str, str], start: int | str) -> dict[str, int]:
+        """
+        Return for each rule from which block its trigger applies.
+
+        On a chain's first run that is ``start`` (a number, or "latest"), else the block after the cursor at first load.
+        """
+        work = partial(chain_rows.adopt_rules, chain=chain, fingerprints=fingerprints, start=start)
+        return await self._writer.run(work, durable=True)
+
+    async def history(self, chain: str, lowest: int, highest: int) -> dict[int, bytes]:
+        """Return the hashes of walked blocks that are still remembered, by number."""
+        return await self._writer.run(partial(chain_rows.history, chain=chain, lowest=lowest, highest=highest))
+
+    async def write(self, step: Step, chain_id: int) -> Written:
+        """Write one step of a walk: rewind, cancel, revive, append and cursor, whole or not at all."""
+        written = await self._writer.run(lambda connection: self._walk.write(connection, step, chain_id, now_us()))
+        self.stand(step.chain, step.cursor, step.frontier)
+        self.on_pending(None if written.revived else {occasion.rule for occasion in step.occasions})
+        if written.revived or written.paired:
+            self.on_ready()
+        return written
+
+    def stand(self, chain: str, cursor: Cursor, frontier: Frontier) -> None:
+        """Remember where a chain stands, for those who wait for confirmations."""
+        self.cursors[chain] = cursor
+        self.frontiers[chain] = frontier
+
+    async def halt(self, chain: str, reason: str | None) -> None:
+        """Write why a chain is not followed, or that it is again."""
+        await self._writer.run(partial(chain_rows.halt, chain=chain, reason=reason, now=now_us()))
+
+    # What the runner does
+
+    async def claim(self, due: Sequence[Due]) -> list[list[Claimed]]:
+        """Take tasks in hand, a list for each of ``due``."""
+        now = now_us()
+        return await self._writer.run(lambda connection: [execution.claim(connection, item, now) for item in due])
+
+    async def sign(self, signed: Sequence[Signed]) -> dict[int, State]:
+        """Store payloads durably, once and for all; tasks missing from the answer were lost to their claimant."""
+        states = await self._writer.run(lambda connection: execution.sign(connection, signed, now_us()), durable=True)
+        self.on_ready()
+        return states
+
+    async def end(self, ended: Sequence[Ended]) -> set[int]:
+        """Store ends without a payload, and returns to pending; return the ids that were still held."""
+        return await self._writer.run(lambda connection: execution.end(connection, ended, now_us()))
+
+    async def release(self, claimed: Sequence[Claimed]) -> None:
+        """Put back what was taken and not finished because we stop."""
+        await self._writer.run(lambda connection: execution.release(connection, claimed))
+
+    # What the submitter does
+
+    async def hand_out(self, slots: int) -> list[Parcel]:
+        """Hand out ready tasks; from now on they count as sent."""
+        return await self._writer.run(lambda connection: self._outbox.hand_out(connection, slots, now_us()))
+
+    async def take_back(self, sent: Sequence[Sent]) -> None:
+        """Store what became of sends."""
+        await self._writer.run(lambda connection: self._outbox.take_back(connection, sent))

@@ -1,0 +1,1 @@
+"""Brings a journal to the present schema, forward only."""

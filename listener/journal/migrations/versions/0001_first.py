@@ -1,0 +1,92 @@
+"""
+The first schema: chains, their recent blocks, rules, tasks.
+
+Revision ID: 0001
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    """Make the four tables and the indexes that the stages live on."""
+    op.create_table(
+        "chains",
+        sa.Column("name", sa.String(64), primary_key=True),
+        sa.Column("chain_id", sa.BigInteger, nullable=False),
+        sa.Column("genesis", sa.LargeBinary(32), nullable=False),
+        sa.Column("number", sa.BigInteger, nullable=False),
+        sa.Column("hash", sa.LargeBinary(32), nullable=False),
+        sa.Column("head", sa.BigInteger, nullable=False),
+        sa.Column("final", sa.BigInteger, nullable=False),
+        sa.Column("halted", sa.Text),
+        sa.Column("updated_at", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
+        "blocks",
+        sa.Column("chain", sa.String(64), primary_key=True),
+        sa.Column("number", sa.BigInteger, primary_key=True),
+        sa.Column("hash", sa.LargeBinary(32), nullable=False),
+    )
+    op.create_table(
+        "rules",
+        sa.Column("name", sa.String(128), primary_key=True),
+        sa.Column("chain", sa.String(64), nullable=False),
+        sa.Column("fingerprint", sa.String(64), nullable=False),
+        sa.Column("since", sa.BigInteger, nullable=False),
+    )
+    op.create_table("tasks", *_task_columns())
+    _index("tasks_pending", "rule", "id", where="state = 'pending'")
+    _index("tasks_running", "id", where="state = 'running'")
+    _index("tasks_ready", "id", where="state = 'ready'")
+    _index("tasks_off_chain", "chain", "block_number", where="NOT canonical")
+    _index("tasks_digest", "digest", where="digest IS NOT NULL AND state <> 'cancelled'", unique=True)
+    op.create_index("tasks_block", "tasks", ["chain", "block_number"])
+
+
+def _task_columns() -> list[sa.Column[object]]:
+    identity = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+    return [
+        sa.Column("id", identity, primary_key=True, autoincrement=True),
+        sa.Column("key", sa.String(64), nullable=False, unique=True),
+        sa.Column("rule", sa.String(128), nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("trigger", sa.String(16), nullable=False),
+        sa.Column("chain", sa.String(64), nullable=False),
+        sa.Column("block_number", sa.BigInteger, nullable=False),
+        sa.Column("block_hash", sa.LargeBinary(32), nullable=False),
+        sa.Column("block_timestamp", sa.BigInteger, nullable=False),
+        sa.Column("epoch", sa.BigInteger),
+        sa.Column("transaction_hash", sa.LargeBinary(32)),
+        sa.Column("log_index", sa.Integer),
+        sa.Column("log", sa.LargeBinary),
+        sa.Column("task_definition_id", sa.Integer, nullable=False),
+        sa.Column("proof_of_task", sa.Text),
+        sa.Column("data", sa.LargeBinary),
+        sa.Column("performer", sa.String(42)),
+        sa.Column("digest", sa.LargeBinary(32)),
+        sa.Column("signature", sa.LargeBinary),
+        sa.Column("attempts", sa.Integer, nullable=False, server_default=sa.text("0")),
+        sa.Column("sends", sa.Integer, nullable=False, server_default=sa.text("0")),
+        sa.Column("canonical", sa.Boolean, nullable=False, server_default=sa.text("true")),
+        sa.Column("orphaned", sa.Boolean, nullable=False, server_default=sa.text("false")),
+        sa.Column("paired_id", sa.BigInteger),
+        sa.Column("already_known", sa.Boolean, nullable=False, server_default=sa.text("false")),
+        sa.Column("claim", sa.Integer, nullable=False, server_default=sa.text("0")),
+        sa.Column("not_before", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+        sa.Column("created_at", sa.BigInteger, nullable=False),
+        sa.Column("sent_at", sa.BigInteger),
+        sa.Column("accepted_at", sa.BigInteger),
+        sa.Column("settled_at", sa.BigInteger),
+        sa.Column("task_number", sa.BigInteger),
+        sa.Column("outcome_transaction_hash", sa.LargeBinary(32)),
+        sa.Column("error", sa.Text),
+    ]
+
+
+def _index(name: str, *columns: str, where: str, unique: bool = False) -> None:
+    condition = sa.text(where)
+    op.create_index(name, "tasks", list(columns), unique=unique, sqlite_where=condition, postgresql_where=condition)

@@ -1,0 +1,125 @@
+"""
+Tasks and chains as the outside sees them: field names and forms that scripts and dashboards rely on.
+
+Hashes and bytes are lower-case ``0x`` hex, addresses checksummed, times RFC 3339 in UTC with ``Z``; what is absent is
+None, never left out.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, select
+
+from listener.journal.schema import chains, tasks
+
+FIELDS = (
+    "id",
+    "key",
+    "rule",
+    "state",
+    "trigger",
+    "chain",
+    "block_number",
+    "block_hash",
+    "epoch",
+    "transaction_hash",
+    "log_index",
+    "task_definition_id",
+    "proof_of_task",
+    "data",
+    "performer",
+    "digest",
+    "signature",
+    "attempts",
+    "sends",
+    "orphaned",
+    "already_known",
+    "created_at",
+    "sent_at",
+    "accepted_at",
+    "settled_at",
+    "task_number",
+    "outcome_transaction_hash",
+    "error",
+)
+_TIMES = frozenset({"created_at", "sent_at", "accepted_at", "settled_at"})
+_COLUMNS = [tasks.c[name] for name in FIELDS]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which tasks to list; times are microseconds since the epoch, ``blocks`` is inclusive at both ends."""
+
+    states: Sequence[str] = ()
+    rule: str | None = None
+    blocks: tuple[int, int] | None = None
+    since: int | None = None
+    until: int | None = None
+    limit: int | None = None
+
+
+def list_tasks(connection: Connection, wanted: Filter) -> Iterator[dict[str, Any]]:
+    """Yield every matching task, oldest first, without holding them all in memory."""
+    rows = connection.execution_options(yield_per=500).execute(_query(wanted))
+    for row in rows:
+        yield as_task(row)
+
+
+def find_task(connection: Connection, task_id: int) -> dict[str, Any] | None:
+    """Return one task, or None."""
+    row = connection.execute(select(*_COLUMNS).where(tasks.c.id == task_id)).first()
+    return None if row is None else as_task(row)
+
+
+def list_chains(connection: Connection) -> list[dict[str, Any]]:
+    """Return every chain that was ever followed, by name."""
+    return [
+        {
+            "name": row.name,
+            "chain_id": row.chain_id,
+            "cursor": row.number,
+            "cursor_hash": "0x" + row.hash.hex(),
+            "head": row.head,
+            "lag": max(row.head - row.number, 0),
+            "state": "following" if row.halted is None else "halted",
+            "error": row.halted,
+            "updated_at": as_time(row.updated_at),
+        }
+        for row in connection.execute(select(chains).order_by(chains.c.name))
+    ]
+
+
+def as_task(row: Any) -> dict[str, Any]:
+    """Return a task's row as the outside sees it."""
+    return {name: _shown(name, value) for name, value in zip(FIELDS, row, strict=True)}
+
+
+def as_time(micros: int) -> str:
+    """Write a time as RFC 3339, UTC, microseconds."""
+    moment = datetime.fromtimestamp(micros // 1_000_000, UTC).replace(microsecond=micros % 1_000_000)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _shown(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if name in _TIMES:
+        return as_time(value)
+    return "0x" + value.hex() if isinstance(value, bytes) else value
+
+
+def _query(wanted: Filter) -> Select[Any]:
+    query = select(*_COLUMNS).order_by(tasks.c.id)
+    if wanted.states:
+        query = query.where(tasks.c.state.in_(wanted.states))
+    if wanted.rule is not None:
+        query = query.where(tasks.c.rule == wanted.rule)
+    if wanted.blocks is not None:
+        query = query.where(tasks.c.block_number.between(*wanted.blocks))
+    if wanted.since is not None:
+        query = query.where(tasks.c.created_at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(tasks.c.created_at < wanted.until)
+    return query if wanted.limit is None else query.limit(wanted.limit)

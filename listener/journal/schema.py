@@ -1,0 +1,109 @@
+"""
+The journal's tables. Times are integers: microseconds since the epoch, UTC. Hashes, digests and data are bytes.
+
+What a column means to the outside is in ``rows.py``; the migrations in ``migrations/`` make exactly these tables.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
+
+REVISION = "0001"  # the newest migration: a journal that says so needs none
+
+metadata = MetaData()
+
+chains = Table(
+    "chains",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("chain_id", BigInteger, nullable=False),
+    Column("genesis", LargeBinary(32), nullable=False),  # tells a restarted local chain from a reorganised one
+    Column("number", BigInteger, nullable=False),  # the cursor …
+    Column("hash", LargeBinary(32), nullable=False),  # … and its hash
+    Column("head", BigInteger, nullable=False),  # newest block seen when the cursor was written
+    Column("final", BigInteger, nullable=False),  # no block up to here is ever replaced
+    Column("halted", Text),  # why the chain is not followed, or NULL
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+# Hashes of the walked blocks that may still be replaced: the way back to a common ancestor.
+blocks = Table(
+    "blocks",
+    metadata,
+    Column("chain", String(64), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("hash", LargeBinary(32), nullable=False),
+)
+
+# From which block on each rule's present trigger applies.
+rules = Table(
+    "rules",
+    metadata,
+    Column("name", String(128), primary_key=True),
+    Column("chain", String(64), nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("since", BigInteger, nullable=False),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("key", String(64), nullable=False, unique=True),
+    Column("rule", String(128), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("trigger", String(16), nullable=False),
+    Column("chain", String(64), nullable=False),
+    Column("block_number", BigInteger, nullable=False),
+    Column("block_hash", LargeBinary(32), nullable=False),
+    Column("block_timestamp", BigInteger, nullable=False),  # Unix seconds, as the chain gives it
+    Column("epoch", BigInteger),
+    Column("transaction_hash", LargeBinary(32)),
+    Column("log_index", Integer),
+    Column("log", LargeBinary),  # JSON [address, [topic, …], data], lower-case hex: decoded where it is used
+    Column("task_definition_id", Integer, nullable=False),
+    Column("proof_of_task", Text),
+    Column("data", LargeBinary),
+    Column("performer", String(42)),
+    Column("digest", LargeBinary(32)),
+    Column("signature", LargeBinary),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("sends", Integer, nullable=False, server_default=text("0")),
+    Column("canonical", Boolean, nullable=False, server_default=text("true")),  # is the block on the chain we walked
+    Column("orphaned", Boolean, nullable=False, server_default=text("false")),  # sent, and the block left the chain
+    Column("paired_id", BigInteger),  # on a skipped row: the orphaned task that was sent for the same cause
+    Column("already_known", Boolean, nullable=False, server_default=text("false")),
+    Column("claim", Integer, nullable=False, server_default=text("0")),  # raised when a claimant must lose the row
+    Column("not_before", BigInteger, nullable=False, server_default=text("0")),
+    Column("created_at", BigInteger, nullable=False),
+    Column("sent_at", BigInteger),
+    Column("accepted_at", BigInteger),
+    Column("settled_at", BigInteger),
+    Column("task_number", BigInteger),
+    Column("outcome_transaction_hash", LargeBinary(32)),
+    Column("error", Text),
+)
+
+
+def _partial(name: str, *columns: Column[object], where: str, unique: bool = False) -> Index:
+    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
+
+
+# Each stage asks for one state only, so each has an index that holds just its rows.
+_partial("tasks_pending", tasks.c.rule, tasks.c.id, where="state = 'pending'")
+_partial("tasks_running", tasks.c.id, where="state = 'running'")
+_partial("tasks_ready", tasks.c.id, where="state = 'ready'")
+_partial("tasks_off_chain", tasks.c.chain, tasks.c.block_number, where="NOT canonical")
+# One effect, one row: a second row with the same digest could never be settled.
+_partial("tasks_digest", tasks.c.digest, where="digest IS NOT NULL AND state <> 'cancelled'", unique=True)
+Index("tasks_block", tasks.c.chain, tasks.c.block_number)

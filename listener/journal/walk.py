@@ -1,0 +1,268 @@
+"""
+Writes one step of a chain's walk: rewind, cancel, revive, append and cursor, in the caller's transaction.
+
+This is where "never missed" and "never doubled" meet a reorg. Rows are never deleted; ``canonical`` says whether a row's
+block is on the chain as walked, and everything follows from it:
+
+- a block leaves: what was not sent is ``cancelled``, what may have been sent is marked ``orphaned`` and rests;
+- a block returns: cancelled rows come back, marks are lifted;
+- a block replaces another and the rule says ``once``: a new trigger with the cause of an orphan is ``skipped``, paired to it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
+
+from listener.errors import JournalError
+from listener.journal.chain_rows import ChainRow
+from listener.journal.chain_rows import replace as replace_chain
+from listener.journal.digests import conflicts_of
+from listener.journal.schema import blocks, chains, tasks
+from listener.journal.work import Step, Written
+from listener.model import Log, Occasion, State
+
+_PRUNE = 64  # blocks between two removals of old hashes
+_CHUNK = 500  # values in one IN list: SQLite takes 32766, and a plan is cheap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleFacts:
+    """What the walk needs to know of a rule: the id its tasks carry and whether a cause counts once."""
+
+    task_definition_id: int
+    once: bool
+
+
+@dataclass(slots=True)
+class Walk:
+    """
+    Writes steps. Lives in the writer's thread.
+
+    ``touched`` holds the ``ready`` rows whose send may have begun: the submitter's, and all that were found at start.
+    """
+
+    rules: dict[str, RuleFacts]
+    touched: set[int] = field(default_factory=set)
+
+    def write(self, connection: Connection, step: Step, chain_id: int, now: int) -> Written:
+        """
+        Write a step.
+
+        Raises:
+            JournalError: the chain's cursor is not where the step begins; nothing is written.
+
+        """
+        self._check(connection, step)
+        cancelled = orphaned = 0
+        if step.ancestor is not None:
+            cancelled, orphaned = self.rewind(connection, step.chain, step.ancestor.number, now)
+        revived = self._revive(connection, step, now)
+        appended, paired = self._append(connection, step, chain_id, now)
+        self._move_cursor(connection, step, now)
+        return Written(appended=appended, cancelled=cancelled, orphaned=orphaned, revived=revived, paired=paired)
+
+    def rewind(self, connection: Connection, chain: str, ancestor: int, now: int) -> tuple[int, int]:
+        """Take everything above block ``ancestor`` off the chain; return how many tasks were cancelled and orphaned."""
+        connection.execute(delete(blocks).where(blocks.c.chain == chain, blocks.c.number > ancestor))
+        return self._take_off(connection, and_(tasks.c.chain == chain, tasks.c.block_number > ancestor), now)
+
+    def move(self, connection: Connection, row: ChainRow, gone: Sequence[bytes], now: int) -> tuple[int, int]:
+        """
+        Put a chain's cursor where an operator wants it: rewind to it, and take the blocks in ``gone`` off the chain.
+
+        Nothing that was remembered of the way is kept: it may lie on a branch that is no more.
+        """
+        cancelled, orphaned = self.rewind(connection, row.name, row.cursor.number, now)
+        for part in _chunks(gone):
+            more = self._take_off(connection, and_(tasks.c.chain == row.name, tasks.c.block_hash.in_(part)), now)
+            cancelled, orphaned = cancelled + more[0], orphaned + more[1]
+        replace_chain(connection, row, now)
+        return cancelled, orphaned
+
+    def _take_off(self, connection: Connection, these: ColumnElement[bool], now: int) -> tuple[int, int]:
+        on_chain = and_(these, tasks.c.canonical)
+        rows = connection.execute(select(tasks.c.id, tasks.c.state, tasks.c.sent_at).where(on_chain)).all()
+        sent = [row.id for row in rows if self._may_be_sent(row)]
+        open_states = (State.PENDING, State.RUNNING, State.READY)
+        unsent = [row.id for row in rows if row.state in open_states and not self._may_be_sent(row)]
+        connection.execute(update(tasks).where(on_chain).values(canonical=False))
+        _set(connection, sent, orphaned=True)
+        reason = "its block left the chain before it was sent"
+        _set(connection, unsent, state=State.CANCELLED, claim=tasks.c.claim + 1, error=reason, settled_at=now)
+        return len(unsent), len(sent)
+
+    def _may_be_sent(self, row: Any) -> bool:
+        if row.state == State.READY:
+            return row.sent_at is not None or row.id in self.touched
+        return row.state == State.ACCEPTED or row.sent_at is not None
+
+    @staticmethod
+    def _check(connection: Connection, step: Step) -> None:
+        found = connection.execute(
+            select(chains.c.number, chains.c.hash).where(chains.c.name == step.chain).with_for_update()
+        ).first()
+        if found is None or (found.number, found.hash) != (step.after.number, step.after.hash):
+            at = "nowhere" if found is None else f"at block {found.number}"
+            raise JournalError(
+                f"chain {step.chain}: the cursor is {at}, not at block {step.after.number}; another process moved it"
+            )
+
+    @staticmethod
+    def _revive(connection: Connection, step: Step, now: int) -> int:
+        """Bring back the rows of blocks that are on the chain again."""
+        off_chain = select(tasks.c.id, tasks.c.state, tasks.c.rule, tasks.c.digest, tasks.c.block_hash).where(
+            tasks.c.chain == step.chain,
+            tasks.c.block_number > (step.ancestor or step.after).number,
+            tasks.c.block_number <= step.cursor.number,
+            ~tasks.c.canonical,
+        )
+        walked = {block.hash for block in step.blocks}
+        walked.update(occasion.block.hash for occasion in step.occasions)
+        rows = [row for row in connection.execute(off_chain) if row.block_hash in walked]
+        _set(connection, [row.id for row in rows], canonical=True, orphaned=False)
+        back = [row for row in rows if row.state == State.CANCELLED]
+        alive: dict[str, Any] = {"claim": tasks.c.claim + 1, "not_before": 0, "error": None, "settled_at": None}
+        _set(connection, [row.id for row in back if row.digest is None], state=State.PENDING, **alive)
+        signed = [row for row in back if row.digest is not None]
+        conflicts = conflicts_of(connection, signed)
+        _set(connection, [row.id for row in signed if row.id not in conflicts], state=State.READY, **alive)
+        for row_id, (state, reason) in conflicts.items():
+            # Its effect was claimed by another row while it was cancelled: the digest stays theirs.
+            _set(connection, [row_id], state=state, error=reason, digest=None, signature=None, settled_at=now)
+        return len(back)
+
+    def _append(self, connection: Connection, step: Step, chain_id: int, now: int) -> tuple[int, int]:
+        if not step.occasions:
+            return 0, 0
+        keyed = [(occasion.key(chain_id), occasion) for occasion in step.occasions]
+        known = _known_keys(connection, [key for key, _ in keyed])
+        fresh = {key: occasion for key, occasion in keyed if key not in known}  # a dict: a log may come twice
+        orphans = self._pairs(connection, step.chain, list(fresh.values()))
+        rows = []
+        for key, occasion in fresh.items():
+            row = self._row(key, occasion, step.chain, now)
+            orphan_id = orphans.get(id(occasion))
+            if orphan_id is not None:
+                row |= {"state": State.SKIPPED, "paired_id": orphan_id, "settled_at": now}
+                row["error"] = f"already sent as task {orphan_id}"
+            rows.append(row)
+        if rows:
+            connection.execute(insert(tasks), rows)
+        return len(rows), len(orphans)
+
+    def _row(self, key: str, occasion: Occasion, chain: str, now: int) -> dict[str, Any]:
+        log = occasion.log
+        return {
+            "key": key,
+            "rule": occasion.rule,
+            "state": State.PENDING,
+            "trigger": occasion.trigger,
+            "chain": chain,
+            "block_number": occasion.block.number,
+            "block_hash": occasion.block.hash,
+            "block_timestamp": occasion.block.timestamp,
+            "epoch": occasion.epoch,
+            "transaction_hash": None if log is None else log.transaction_hash,
+            "log_index": None if log is None else log.index,
+            "log": None if log is None else packed(log),
+            "task_definition_id": self.rules[occasion.rule].task_definition_id,
+            "created_at": now,
+            "paired_id": None,
+            "error": None,
+            "settled_at": None,
+        }
+
+    def _pairs(self, connection: Connection, chain: str, fresh: Sequence[Occasion]) -> dict[int, int]:
+        """Find, for triggers of ``once`` rules, the orphans that were sent for the same cause: id(occasion) → task id."""
+        wanted = [occasion for occasion in fresh if self.rules[occasion.rule].once]
+        if not wanted:
+            return {}
+        pair = tasks.alias("pair")
+        paired = select(pair.c.paired_id).where(pair.c.paired_id == tasks.c.id, pair.c.canonical).exists()
+        resting = connection.execute(
+            select(tasks.c.id, tasks.c.rule, tasks.c.block_number, tasks.c.transaction_hash, tasks.c.log)
+            .where(tasks.c.chain == chain, ~tasks.c.canonical, tasks.c.orphaned, ~paired)
+            .order_by(tasks.c.id)
+        ).all()
+        if not resting:
+            return {}
+        waiting: dict[tuple[str, Any], list[Any]] = {}
+        for row in resting:
+            cause = row.transaction_hash if row.transaction_hash is not None else row.block_number
+            waiting.setdefault((row.rule, cause), []).append(row)
+        pairs: dict[int, int] = {}
+        # Equal logs first: what is left is paired in log order, for arguments such as block.number do change.
+        for same_log in (True, False):
+            for occasion in wanted:
+                rows = waiting.get((occasion.rule, _cause(occasion)), [])
+                match = next((row for row in rows if not same_log or row.log == _packed_log(occasion)), None)
+                if match is not None and id(occasion) not in pairs:
+                    pairs[id(occasion)] = match.id
+                    rows.remove(match)
+        return pairs
+
+    def _move_cursor(self, connection: Connection, step: Step, now: int) -> None:
+        connection.execute(
+            update(chains)
+            .where(chains.c.name == step.chain)
+            .values(
+                number=step.cursor.number,
+                hash=step.cursor.hash,
+                head=step.frontier.head,
+                final=step.frontier.final,
+                halted=None,
+                updated_at=now,
+            )
+        )
+        links = [{"chain": step.chain, "number": block.number, "hash": block.hash} for block in step.blocks]
+        if links:
+            connection.execute(insert(blocks), links)
+        if step.cursor.number // _PRUNE != step.after.number // _PRUNE:  # seldom: what is final needs no way back
+            old = and_(blocks.c.chain == step.chain, blocks.c.number < step.frontier.final)
+            connection.execute(delete(blocks).where(old))
+
+
+def packed(log: Log) -> bytes:
+    """Store a log's content so that equal logs are equal bytes."""
+    return orjson.dumps([log.address, [topic.hex() for topic in log.topics], log.data.hex()])
+
+
+def unpacked(stored: bytes, block_number: int, block_hash: bytes, transaction_hash: bytes, index: int) -> Log:
+    """Read back what ``packed`` stored, with its place in the chain."""
+    address, topics, data = orjson.loads(stored)
+    return Log(
+        address=address,
+        topics=tuple(bytes.fromhex(topic) for topic in topics),
+        data=bytes.fromhex(data),
+        block_number=block_number,
+        block_hash=block_hash,
+        transaction_hash=transaction_hash,
+        index=index,
+    )
+
+
+def _cause(occasion: Occasion) -> Any:
+    return occasion.block.number if occasion.log is None else occasion.log.transaction_hash
+
+
+def _packed_log(occasion: Occasion) -> bytes | None:
+    return None if occasion.log is None else packed(occasion.log)
+
+
+def _known_keys(connection: Connection, keys: Sequence[str]) -> set[str]:
+    known: set[str] = set()
+    for part in _chunks(keys):
+        known.update(connection.execute(select(tasks.c.key).where(tasks.c.key.in_(part))).scalars())
+    return known
+
+
+def _set(connection: Connection, ids: Sequence[int], **values: Any) -> None:
+    for part in _chunks(ids):
+        connection.execute(update(tasks).where(tasks.c.id.in_(part)).values(**values))
+
+
+def _chunks(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))

@@ -1,0 +1,121 @@
+"""
+One thread that owns the journal's writing connection and commits whatever waits as one transaction.
+
+A disk that stalls must not stall the loop, and one fsync can serve many tasks: hence a thread of its own and group
+commit. Work runs in the order it was given.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from listener.errors import JournalError
+
+T = TypeVar("T")
+GROUP = 64  # pieces of work in one commit at the most: more would only delay the first of them
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    run: Callable[[Connection], Any]
+    durable: bool
+    done: asyncio.Future[Any]
+
+
+class Writer:
+    """The writing side of the journal. Start it on the loop that awaits it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._loop = asyncio.get_running_loop()
+        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name="journal", daemon=True)
+        self._thread.start()
+
+    async def run(self, work: Callable[[Connection], T], *, durable: bool = False) -> T:
+        """
+        Run ``work`` in the next transaction and return its result after the commit.
+
+        Args:
+            work: called in the writer's thread; may run a second time when another piece of its group fails.
+            durable: the commit is synced to disk before this returns, else it only survives the process.
+
+        Raises:
+            JournalError: the journal could not be written.
+
+        """
+        done: asyncio.Future[T] = self._loop.create_future()
+        self._queue.put(_Work(work, durable, done))
+        return await done
+
+    async def close(self) -> None:
+        """Finish the work at hand and end the thread."""
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _serve(self) -> None:
+        with self._engine.connect() as connection:
+            while group := self._next_group():
+                self._commit(connection, group)
+
+    def _next_group(self) -> list[_Work]:
+        """Wait for one piece of work and take what stands behind it; empty at the end."""
+        work = self._queue.get()
+        if work is None:
+            return []
+        group = [work]
+        while len(group) < GROUP:
+            try:
+                work = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if work is None:
+                self._queue.put(None)
+                break
+            group.append(work)
+        return group
+
+    def _commit(self, connection: Connection, group: list[_Work]) -> None:
+        try:
+            self._settle(group, self._transact(connection, group))
+        except Exception as error:  # noqa: BLE001 - whatever it was belongs to the one who asked
+            if len(group) == 1:
+                self._settle(group, [_as_journal_error(error)])
+                return
+            for work in group:  # alone, so that only the piece at fault fails
+                self._commit(connection, [work])
+
+    def _transact(self, connection: Connection, group: list[_Work]) -> list[Any]:
+        if connection.dialect.name == "sqlite":
+            level = "FULL" if any(work.durable for work in group) else "NORMAL"
+            connection.connection.cursor().execute(f"PRAGMA synchronous={level}")
+        with connection.begin():
+            return [work.run(connection) for work in group]
+
+    def _settle(self, group: list[_Work], results: list[Any]) -> None:
+        self._loop.call_soon_threadsafe(_deliver, group, results)
+
+
+def _as_journal_error(error: Exception) -> Exception:
+    if isinstance(error, SQLAlchemyError):
+        cause = getattr(error, "orig", None) or error
+        failure = JournalError(f"journal: {cause}; nothing of this step was written")
+        failure.__cause__ = error
+        return failure
+    return error
+
+
+def _deliver(group: list[_Work], results: list[Any]) -> None:
+    for work, result in zip(group, results, strict=True):
+        if work.done.cancelled():
+            continue
+        if isinstance(result, BaseException):
+            work.done.set_exception(result)
+        else:
+            work.done.set_result(result)

@@ -1,0 +1,87 @@
+"""
+Sets logging up: facts as events with fields, on stderr, with every secret taken out in one place.
+
+JSON when stderr is not a terminal, readable text when it is. What a line must never show is known here: the secrets that
+the configuration read, and credentials in anything that looks like a URL.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import orjson
+import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+_USERINFO = re.compile(r"(\w+://)[^/\s@]+@")
+_QUERY = re.compile(r"(\w+://[^\s?#]+)\?[^\s#]*")
+HIDDEN = "***"
+
+
+class Redactor:
+    """A structlog processor that hides secrets in every value, however deep."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        # The longest first: one secret may hold another. Very short ones would blot out ordinary words.
+        known = sorted({secret for secret in secrets if len(secret) >= 6}, key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, known)), re.IGNORECASE) if known else None
+
+    def __call__(self, _logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+        """Return the event with secrets hidden."""
+        return {key: self._clean(value) for key, value in event.items()}
+
+    def text(self, text: str) -> str:
+        """Return a text with secrets hidden."""
+        if self._known is not None:
+            text = self._known.sub(HIDDEN, text)
+        if "://" in text:
+            text = _QUERY.sub(rf"\1?{HIDDEN}", _USERINFO.sub(rf"\1{HIDDEN}@", text))
+        return text
+
+    def _clean(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, int | float | bool) or value is None:
+            return value
+        if isinstance(value, dict):
+            return {key: self._clean(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._clean(item) for item in value]
+        return self.text(str(value))
+
+
+def configure(level: str, form: Literal["auto", "json", "text"], secrets: Iterable[str] = ()) -> None:
+    """
+    Set structlog up for this process.
+
+    Args:
+        level: debug | info | warning | error.
+        form: ``auto`` is text on a terminal and JSON elsewhere.
+        secrets: texts that no line may show.
+    """
+    as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
+    processors: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        Redactor(secrets),
+    ]
+    if as_text:
+        processors.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
+        factory: Any = structlog.PrintLoggerFactory(sys.stderr)
+    else:
+        processors.append(structlog.processors.JSONRenderer(serializer=_dumps))
+        factory = structlog.BytesLoggerFactory(sys.stderr.buffer)
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=factory,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _dumps(event: EventDict, **_options: Any) -> bytes:
+    return orjson.dumps(event, default=str)

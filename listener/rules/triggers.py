@@ -1,0 +1,89 @@
+"""
+The ``trigger`` and ``blocks`` tables of a rule: what they say, and on which blocks they fire.
+
+Schedule and HTTP triggers are words of the configuration too, but not available yet, and refused.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from listener.rules.nearest import suggestion
+from listener.rules.progression import Progression
+from listener.rules.table import Table
+
+_KNOWN = ("block", "epoch", "event")
+_NOT_YET = ("schedule", "http")
+
+
+class Blocks(Table):
+    """A criterion on the block number: what it excludes leaves no row."""
+
+    every: int = Field(default=1, ge=1)
+    offset: int = Field(default=0, ge=0)
+
+    @property
+    def numbers(self) -> Progression:
+        """The block numbers that pass."""
+        return Progression.of(self.every, self.offset)
+
+
+class BlockTrigger(Table):
+    """Fires on each block where ``(number - offset) % every == 0``."""
+
+    type: Literal["block"] = "block"
+    chain: str | None = None  # None: the only chain
+    every: int = Field(default=1, ge=1)
+    offset: int = Field(default=0, ge=0)
+
+    @property
+    def numbers(self) -> Progression:
+        """The block numbers on which it fires."""
+        return Progression.of(self.every, self.offset)
+
+
+class EpochTrigger(Table):
+    """Fires on the first or on the last block of each epoch of ``length`` blocks."""
+
+    type: Literal["epoch"] = "epoch"
+    chain: str | None = None  # None: the only chain
+    length: int = Field(ge=1)
+    at: Literal["start", "end"] = "start"
+
+    @property
+    def numbers(self) -> Progression:
+        """The block numbers on which it fires."""
+        return Progression.of(self.length, 0 if self.at == "start" else self.length - 1)
+
+    def epoch(self, number: int) -> int:
+        """Give the number of the epoch that a block belongs to; the first is 0."""
+        return number // self.length
+
+
+class EventTrigger(Table):
+    """Fires on each log of one event of one contract that meets the conditions in ``where``."""
+
+    type: Literal["event"] = "event"
+    contract: str
+    event: str  # "Name", or "Name(uint256,address)" where the ABI holds several of one name
+    where: Mapping[str, Any] = Field(default_factory=dict)  # typed from the ABI, see where.py
+
+
+def _known_type(table: Any) -> Any:
+    """Name a missing, unknown or coming type in our own words; pydantic's speak of tags and discriminators."""
+    if not isinstance(table, Mapping):
+        return table
+    kind = table.get("type")
+    if kind is None:
+        raise ValueError(f"type is missing; known: {', '.join(_KNOWN)}")
+    if kind in _NOT_YET:
+        raise ValueError(f'type = "{kind}": not available yet')
+    if kind not in _KNOWN:
+        raise ValueError(f'unknown type "{kind}"{suggestion(str(kind), _KNOWN)}')
+    return table
+
+
+Trigger = Annotated[
+    BlockTrigger | EpochTrigger | EventTrigger, Field(discriminator="type"), BeforeValidator(_known_type)
+]

@@ -1,0 +1,202 @@
+"""
+The stage that runs handlers: claims what is due, executes it, signs the result and makes it durable.
+
+Claiming and finishing are two loops that meet only in the journal and in the count of free slots. Several tasks are
+claimed, and several finished, in one transaction whenever several wait.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Iterable, Sequence
+
+import structlog
+
+from listener.config import Hold
+from listener.errors import BadTaskResult
+from listener.journal import Claimed, Due, Ended, Journal, Signed, now_us
+from listener.model import State
+from listener.runner.execution import Outcome, Work
+from listener.runner.handler_loop import HandlerLoop
+from listener.signing import Signer
+
+log = structlog.get_logger()
+
+SECOND = 1_000_000  # in the journal's microseconds
+LONGEST_PAUSE_S = 60.0
+POLL_S = 5.0  # polling is the fallback of the wake-up
+
+
+class Runner:
+    """Executes pending tasks, at most each rule's ``concurrency`` at a time, in the order they were journaled."""
+
+    name = "runner"
+
+    def __init__(self, works: Sequence[Work], signer: Signer, journal: Journal) -> None:
+        self._works = {work.rule.name: work for work in works}
+        self._signer = signer
+        self._journal = journal
+        self._wake = asyncio.Event()
+        self._waiting = set(self._works)  # rules that may have due tasks
+        self._in_hand: dict[int, Claimed] = {}
+        self._busy = dict.fromkeys(self._works, 0)
+        self._outcomes: list[Outcome] = []
+        self._ended = asyncio.Event()
+        journal.on_pending = self._on_pending
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run handlers until asked to stop, then finish what is in hand; what is cut short is put back."""
+        handlers = HandlerLoop(self._signer.address, self._on_outcomes)
+        try:
+            async with asyncio.TaskGroup() as group:
+                helpers = [group.create_task(each) for each in (handlers.watch(), self._finish(), self._wake_at(stop))]
+                await self._claim(handlers, stop)
+                while self._in_hand:
+                    self._wake.clear()
+                    await self._wake.wait()
+                for helper in helpers:
+                    helper.cancel()
+        finally:
+            await self._journal.release(list(self._in_hand.values()))
+            await handlers.close()
+
+    # Claiming
+
+    async def _claim(self, handlers: HandlerLoop, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            self._wake.clear()
+            due = [self._due(self._works[name]) for name in sorted(self._waiting)]
+            due = [item for item in due if item.slots > 0]
+            if not due:
+                await self._wait()
+                continue
+            self._waiting.difference_update(item.rule for item in due)
+            batch: list[tuple[Claimed, Work]] = []
+            for item, claimed in zip(due, await self._journal.claim(due), strict=True):
+                batch += [(task, self._works[item.rule]) for task in claimed]
+                if len(claimed) == item.slots:
+                    self._waiting.add(item.rule)  # there may be more
+            for task, _ in batch:
+                self._in_hand[task.id] = task
+                self._busy[task.rule] += 1
+            if batch:
+                handlers.start(batch)
+
+    def _due(self, work: Work) -> Due:
+        rule = work.rule
+        return Due(
+            rule=rule.name,
+            slots=rule.concurrency - self._busy[rule.name],
+            released=self._released(work),
+            oldest=None if rule.max_age is None else int(time.time() - rule.max_age.total_seconds()),
+        )
+
+    def _released(self, work: Work) -> int | None:
+        """Return up to which block the rule's tasks may run; None where nothing holds them."""
+        hold = work.hold
+        if hold == Hold():
+            return None
+        frontier = self._journal.frontiers.get(work.matcher.chain)
+        cursor = self._journal.cursors.get(work.matcher.chain)
+        if frontier is None or cursor is None:
+            return -1  # the chain was not read yet: nothing is confirmed
+        if hold.finality is not None:
+            return frontier.safe if hold.finality == "safe" else frontier.final
+        return cursor.number - hold.confirmations
+
+    async def _wait(self) -> None:
+        """Wait until there is news, a slot, or a retry that is due."""
+        try:
+            async with asyncio.timeout(POLL_S):
+                await self._wake.wait()
+        except TimeoutError:
+            self._waiting.update(self._works)
+
+    def _on_pending(self, rules: Iterable[str] | None) -> None:
+        """Look at rules with new tasks, and at those whose tasks a new block may have confirmed."""
+        self._waiting.update(self._works if rules is None else rules)
+        self._waiting.update(name for name, work in self._works.items() if work.hold != Hold())
+        self._waiting.intersection_update(self._works)
+        if self._waiting:
+            self._wake.set()
+
+    async def _wake_at(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._wake.set()
+
+    # Finishing
+
+    def _on_outcomes(self, outcomes: list[Outcome]) -> None:
+        self._outcomes += outcomes
+        for outcome in outcomes:
+            self._busy[outcome.task.rule] -= 1
+            self._waiting.add(outcome.task.rule)
+        self._ended.set()
+        self._wake.set()
+
+    async def _finish(self) -> None:
+        while True:
+            await self._ended.wait()
+            self._ended.clear()
+            outcomes, self._outcomes = self._outcomes, []
+            signed: list[Signed] = []
+            ended: list[Ended] = []
+            for outcome in outcomes:
+                item = self._judge(outcome)
+                (signed if isinstance(item, Signed) else ended).append(item)  # type: ignore[arg-type]
+            if ended:
+                self._report(ended, await self._journal.end(ended))
+            if signed:
+                self._report_lost(signed, await self._journal.sign(signed))
+            for outcome in outcomes:
+                self._in_hand.pop(outcome.task.id, None)
+            self._wake.set()
+
+    def _judge(self, outcome: Outcome) -> Signed | Ended:
+        """Sign a result; decide what becomes of a task that has none."""
+        task, failure = outcome.task, outcome.failure
+        work = self._works[task.rule]
+        if failure is None and outcome.result is None:
+            return Ended(task, State.SKIPPED, "nothing to do")
+        if failure is None and outcome.result is not None:
+            try:
+                return Signed(task, self._signer.sign(outcome.result, work.rule.task_definition_id))
+            except ValueError as error:
+                failure = BadTaskResult(str(error))
+        if task.attempt >= work.rule.max_attempts:
+            return Ended(task, State.FAILED, f"attempt {task.attempt}: {failure}")
+        pause = min(LONGEST_PAUSE_S, 0.5 * 2**task.attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
+        log.warning(
+            "handler.failed",
+            rule=task.rule,
+            task=task.id,
+            attempt=task.attempt,
+            reason=str(failure),
+            pause_s=round(pause, 2),
+        )
+        asyncio.get_running_loop().call_later(pause, self._on_pending, [task.rule])
+        return Ended(task, State.PENDING, str(failure), not_before=now_us() + int(pause * SECOND))
+
+    def _report(self, ended: Sequence[Ended], held: set[int]) -> None:
+        for item in ended:
+            if item.task.id not in held:
+                log.info("result.discarded", task=item.task.id, rule=item.task.rule, reason="the task was taken away")
+            elif item.state != State.PENDING:
+                level = log.error if item.state == State.FAILED else log.info
+                level(
+                    f"task.{item.state}",
+                    task=item.task.id,
+                    rule=item.task.rule,
+                    chain=item.task.chain,
+                    block=item.task.block_number,
+                    reason=item.reason,
+                )
+
+    def _report_lost(self, signed: Sequence[Signed], states: dict[int, State]) -> None:
+        for item in signed:
+            state = states.get(item.task.id)
+            if state is None:
+                log.info("result.discarded", task=item.task.id, rule=item.task.rule, reason="the task was taken away")
+            elif state != State.READY:
+                level = log.error if state == State.FAILED else log.info
+                level(f"task.{state}", task=item.task.id, rule=item.task.rule, reason="same payload as another task")

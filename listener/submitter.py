@@ -1,0 +1,154 @@
+"""
+The stage that sends ready tasks to the aggregator, the identical bytes again until they are taken or given up.
+
+Bounded requests in flight. While the aggregator cannot be reached one send at a time is tried, after a growing pause, so
+that neither a long outbox nor a long outage makes a storm.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import structlog
+
+from listener.aggregator import Aggregator
+from listener.errors import AggregatorDeclined, AggregatorRefused, AggregatorUnavailable
+from listener.journal import Journal, Parcel, Sent, now_us
+from listener.model import State
+
+log = structlog.get_logger()
+
+SECOND = 1_000_000  # in the journal's microseconds
+LONGEST_PAUSE_S = 30.0
+POLL_S = 5.0  # polling is the fallback of the wake-up
+
+
+class Submitter:
+    """Sends what is ready, oldest first."""
+
+    name = "submitter"
+
+    def __init__(self, aggregator: Aggregator, journal: Journal, *, in_flight: int, give_up_after_s: float) -> None:
+        self._aggregator = aggregator
+        self._journal = journal
+        self._in_flight = in_flight
+        self._give_up_after_us = int(give_up_after_s * SECOND)
+        self._wake = asyncio.Event()
+        self._sending = 0
+        self._sent: list[Sent] = []
+        self._recording = asyncio.Event()
+        self._failures = 0  # in a row, over all tasks
+        self._rest_until = 0.0  # on the loop's clock
+        journal.on_ready = self._wake.set
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Send until asked to stop, then wait for the answers that are on their way."""
+        async with asyncio.TaskGroup() as group:
+            helpers = [group.create_task(self._record()), group.create_task(_when(stop, self._wake.set))]
+            while not stop.is_set():
+                self._wake.clear()
+                if not await self._hand_out(group):
+                    await self._wait()
+            while self._sending or self._sent:
+                self._wake.clear()
+                await self._wake.wait()
+            for helper in helpers:
+                helper.cancel()
+
+    async def _hand_out(self, group: asyncio.TaskGroup) -> bool:
+        """Begin as many sends as there is room for; say whether there may be more to do at once."""
+        slots = (1 if self._failures else self._in_flight) - self._sending
+        if slots <= 0 or self._rest_until > asyncio.get_running_loop().time():
+            return False
+        parcels = await self._journal.hand_out(slots)
+        for parcel in parcels:
+            self._sending += 1
+            group.create_task(self._send(parcel))
+        return len(parcels) == slots
+
+    async def _wait(self) -> None:
+        """Wait until something is ready or due again, or a send has ended."""
+        pause = max(self._rest_until - asyncio.get_running_loop().time(), 0.0) or POLL_S
+        try:
+            async with asyncio.timeout(min(pause, POLL_S)):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _send(self, parcel: Parcel) -> None:
+        begun = now_us()
+        try:
+            known = await self._aggregator.send(parcel.payload)
+            sent = self._accepted(parcel, begun, known=known)
+        except AggregatorRefused as error:
+            sent = self._failed(parcel, begun, str(error))
+        except AggregatorDeclined as error:
+            self._failures = 0
+            sent = self._later(parcel, begun, str(error))
+        except AggregatorUnavailable as error:
+            self._rest(parcel, str(error))
+            sent = self._later(parcel, begun, str(error))
+        finally:
+            self._sending -= 1
+        self._sent.append(sent)
+        self._recording.set()
+        self._wake.set()
+
+    async def _record(self) -> None:
+        """Write what became of sends, all that wait in one go."""
+        while True:
+            await self._recording.wait()
+            self._recording.clear()
+            sent, self._sent = self._sent, []
+            if sent:
+                await self._journal.take_back(sent)
+                self._wake.set()
+
+    def _accepted(self, parcel: Parcel, begun: int, *, known: bool) -> Sent:
+        self._failures = 0
+        ended = now_us()
+        # On a resend it is what we hoped for: the first send had arrived. On a first send it is somebody else's.
+        foreign = known and parcel.fresh
+        level = log.warning if foreign else log.info
+        level(
+            "task.accepted",
+            task=parcel.id,
+            rule=parcel.rule,
+            chain=parcel.chain,
+            block=parcel.block_number,
+            sends=parcel.sends + 1,
+            already_known=foreign,
+            took_ms=round((ended - parcel.created_at) / 1000, 1),
+        )
+        return Sent(id=parcel.id, state=State.ACCEPTED, sent_at=begun, ended_at=ended, already_known=foreign)
+
+    def _failed(self, parcel: Parcel, begun: int, reason: str) -> Sent:
+        log.error("task.failed", task=parcel.id, rule=parcel.rule, sends=parcel.sends + 1, reason=reason)
+        return Sent(id=parcel.id, state=State.FAILED, sent_at=begun, ended_at=now_us(), error=reason)
+
+    def _later(self, parcel: Parcel, begun: int, reason: str) -> Sent:
+        ended = now_us()
+        if ended - (parcel.sent_at or begun) >= self._give_up_after_us:
+            return self._failed(parcel, begun, f"gave up after {parcel.sends + 1} sends; the last: {reason}")
+        pause = _pause(parcel.sends)
+        asyncio.get_running_loop().call_later(pause, self._wake.set)
+        later = ended + int(pause * SECOND)
+        return Sent(id=parcel.id, state=State.READY, sent_at=begun, ended_at=ended, not_before=later, error=reason)
+
+    def _rest(self, parcel: Parcel, reason: str) -> None:
+        """Leave the aggregator alone for a while that grows with each failure in a row."""
+        if self._failures == 0:
+            log.warning("aggregator.unavailable", aggregator=self._aggregator.name, task=parcel.id, reason=reason)
+        self._failures += 1
+        self._rest_until = asyncio.get_running_loop().time() + _pause(self._failures - 1)
+
+
+def _pause(tries: int) -> float:
+    """Return how long to wait after so many tries, in seconds: doubling, with jitter."""
+    longest: float = min(LONGEST_PAUSE_S, 0.25 * 2 ** min(tries, 10))
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
+
+
+async def _when(stop: asyncio.Event, act: Callable[[], None]) -> None:
+    await stop.wait()
+    act()

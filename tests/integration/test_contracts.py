@@ -1,0 +1,20 @@
+"""The committed artifact is what the committed source compiles to."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+ARTIFACTS = ("listener/devnet/artifacts/IntentSender.json", "abi/IntentSender.json")
+NODE = shutil.which("node")
+
+
+@pytest.mark.skipif(NODE is None, reason="the compiler runs on node")
+def test_compiling_again_gives_the_committed_files_byte_for_byte(tmp_path: Path) -> None:
+    assert NODE is not None
+    script = PROJECT / "listener/devnet/contracts/compile.mjs"
+    subprocess.run([NODE, script, tmp_path], check=True, capture_output=True)  # noqa: S603 - our own script
+    for name in ARTIFACTS:
+        assert (tmp_path / name).read_bytes() == (PROJECT / name).read_bytes(), f"{name}: run `make contracts`"
