@@ -18,7 +18,7 @@ help:
 	@echo "make lint              ruff, mypy, import-linter"
 	@echo "make bench             the benchmarks"
 	@echo "make contracts         compile the contracts again"
-	@echo "make lock              pin the dependencies of pyproject.toml again"
+	@echo "make lock [ARGS=...]   pin the dependencies again; ARGS=--upgrade takes newer versions"
 	@echo "make clean             remove what make made"
 
 demo: $(PYTHON_READY) $(NODE_READY)
@@ -43,8 +43,9 @@ contracts: $(NODE_READY)
 	node listener/devnet/contracts/compile.mjs .
 
 lock: $(PYTHON_READY)
-	$(COMPILE) --output-file requirements.txt
-	$(COMPILE) --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(COMPILE) --output-file requirements.txt $(ARGS)
+	$(COMPILE) --extra dev --constraint requirements.txt --output-file requirements-dev.txt $(ARGS)
+	npm install --package-lock-only --loglevel=error
 
 clean:
 	rm -rf .venv node_modules build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

@@ -63,17 +63,20 @@ class Daemon:
         Return the rows of ``listener tasks list``.
 
         Raises:
-            ListenerError: the command failed; it may be tried again.
+            UnreadError: the command failed; it may be tried again.
         """
         command = self._command("tasks", "list", "--json", *filters)
         process = await child.start(*command, stdout=PIPE, stderr=PIPE, environment=_environment())
         try:
             async with asyncio.timeout(READ_TIMEOUT_S):
                 output, errors = await process.communicate()
+        except TimeoutError as error:
+            raise UnreadError(f"`{' '.join(command)}` took longer than {READ_TIMEOUT_S:.0f} s") from error
         finally:
             await child.stop(process)
         if process.returncode != 0:
-            raise UnreadError(f"`{' '.join(command)}` exited {process.returncode}: {errors.decode().strip()}")
+            said = errors.decode(errors="replace").strip().splitlines() or ["nothing"]
+            raise UnreadError(f"`{' '.join(command)}` exited {process.returncode}: {said[-1]}")
         return [orjson.loads(line) for line in output.splitlines()]
 
     async def _run_once(self) -> None:
@@ -94,7 +97,8 @@ class Daemon:
         return lines[-1] if lines else f"see {self.log}"
 
     def _command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "listener", *words, "--config", str(self._config)]
+        # -P: a folder `tasks` where the user stands must not hide the tasks of the demo.
+        return [sys.executable, "-P", "-m", "listener", *words, "--config", str(self._config)]
 
 
 class UnreadError(ListenerError):

@@ -27,7 +27,7 @@ def import_from(folder: Path, name: str) -> ModuleType:
         ConfigError: it is not there, or raised while it was imported.
     """
     place = str(folder.absolute())
-    if place not in sys.path:
+    if sys.path[:1] != [place]:
         sys.path.insert(0, place)
     importlib.invalidate_caches()  # the folder may be younger than the process
     try:
@@ -85,12 +85,14 @@ def _places(spec: ModuleSpec | None) -> list[str]:
 
 
 def _beside(place: str, name: str) -> Iterator[str]:
-    """List the modules that stand where this one was looked for."""
+    """List the modules that may have been meant: the folder's own, and those of an installed package so far found."""
+    for path in [*Path(place).glob("*.py"), *Path(place).glob("*/*.py")]:
+        dotted = path.relative_to(place).with_suffix("").parts
+        if all(part.isidentifier() and not part.startswith("__") for part in dotted):
+            yield ".".join(dotted)
     parent, _, _ = name.rpartition(".")
-    package = sys.modules.get(parent)
-    if parent and package is not None:
-        return (f"{parent}.{found.name}" for found in pkgutil.iter_modules(getattr(package, "__path__", [])))
-    return (found.name for found in pkgutil.iter_modules([place]))
+    for found in pkgutil.iter_modules(getattr(sys.modules.get(parent), "__path__", [])):
+        yield f"{parent}.{found.name}"
 
 
 def _failed(name: str, error: BaseException, place: str) -> ConfigError:

@@ -13,43 +13,68 @@ from sqlalchemy import Connection, and_, bindparam, select, update
 
 from listener.journal.digests import conflicts_of
 from listener.journal.schema import tasks
+from listener.journal.statement import Statement
 from listener.journal.walk import unpacked
 from listener.journal.work import Claimed, Due, Ended, Signed
 from listener.model import State
 
-_CLAIMED = (
-    tasks.c.id,
-    tasks.c.claim,
-    tasks.c.key,
-    tasks.c.rule,
-    tasks.c.trigger,
-    tasks.c.chain,
-    tasks.c.block_number,
-    tasks.c.block_hash,
-    tasks.c.block_timestamp,
-    tasks.c.epoch,
-    tasks.c.transaction_hash,
-    tasks.c.log_index,
-    tasks.c.log,
-    tasks.c.attempts,
+_wanted = and_(
+    tasks.c.state == State.PENDING,
+    tasks.c.rule == bindparam("for_rule"),
+    tasks.c.not_before <= bindparam("now"),
+    tasks.c.block_number <= bindparam("released"),
 )
-_SIGN = (
+_oldest = select(tasks.c.id).where(_wanted).order_by(tasks.c.id).limit(bindparam("slots")).scalar_subquery()
+_CLAIM = Statement(
     update(tasks)
-    .where(tasks.c.id == bindparam("row"), tasks.c.claim == bindparam("held"), tasks.c.state == State.RUNNING)
+    .where(tasks.c.id.in_(_oldest))
+    .values(state=State.RUNNING, attempts=tasks.c.attempts + 1)
+    .returning(
+        tasks.c.id,
+        tasks.c.claim,
+        tasks.c.key,
+        tasks.c.rule,
+        tasks.c.trigger,
+        tasks.c.chain,
+        tasks.c.block_number,
+        tasks.c.block_hash,
+        tasks.c.block_timestamp,
+        tasks.c.epoch,
+        tasks.c.transaction_hash,
+        tasks.c.log_index,
+        tasks.c.log,
+        tasks.c.attempts,
+    )
+)
+_EXPIRE = Statement(
+    update(tasks)
+    .where(_wanted, tasks.c.block_timestamp < bindparam("oldest"))
     .values(
-        state=bindparam("to"),
+        state=State.EXPIRED,
+        error="older than the rule's max_age when its turn came",
+        settled_at=bindparam("now"),
+        claim=tasks.c.claim + 1,
+    )
+)
+_mine = and_(tasks.c.id == bindparam("row"), tasks.c.claim == bindparam("held"), tasks.c.state == State.RUNNING)
+# A row whose digest another one holds is passed over; who counts the changed rows finds out.
+_SIGN = Statement(
+    update(tasks)
+    .prefix_with("OR IGNORE", dialect="sqlite")
+    .where(_mine)
+    .values(
+        state=State.READY,
+        error=None,
         proof_of_task=bindparam("proof"),
         data=bindparam("bytes"),
         performer=bindparam("who"),
         digest=bindparam("hash"),
         signature=bindparam("sealed"),
-        error=bindparam("why"),
-        settled_at=bindparam("ended"),
     )
 )
-_END = (
+_END = Statement(
     update(tasks)
-    .where(tasks.c.id == bindparam("row"), tasks.c.claim == bindparam("held"), tasks.c.state == State.RUNNING)
+    .where(_mine)
     .values(
         state=bindparam("to"),
         error=bindparam("why"),
@@ -58,6 +83,7 @@ _END = (
         claim=tasks.c.claim + 1,
     )
 )
+_ANY_BLOCK = 2**62
 
 
 def recover(connection: Connection, max_attempts: Mapping[str, int], now: int) -> int:
@@ -87,21 +113,11 @@ def recover(connection: Connection, max_attempts: Mapping[str, int], now: int) -
 
 def claim(connection: Connection, due: Due, now: int) -> list[Claimed]:
     """Take the oldest due tasks of a rule in hand, at most ``due.slots``; too old ones end as ``expired``."""
-    while True:
-        rows = connection.execute(_due(due, now)).all()
-        expired = [row.id for row in rows if due.oldest is not None and row.block_timestamp < due.oldest]
-        if not expired:
-            break
-        reason = "older than the rule's max_age when its turn came"
-        connection.execute(
-            update(tasks)
-            .where(tasks.c.id.in_(expired))
-            .values(state=State.EXPIRED, error=reason, settled_at=now, claim=tasks.c.claim + 1)
-        )
-    if rows:
-        taken = tasks.c.id.in_([row.id for row in rows])
-        connection.execute(update(tasks).where(taken).values(state=State.RUNNING, attempts=tasks.c.attempts + 1))
-    return [_claimed(row) for row in rows]
+    wanted = {"for_rule": due.rule, "now": now, "released": _ANY_BLOCK if due.released is None else due.released}
+    if due.oldest is not None:
+        _EXPIRE.run(connection, [{**wanted, "oldest": due.oldest}])
+    rows = _CLAIM.fetch(connection, {**wanted, "slots": due.slots})
+    return sorted((_claimed(row) for row in rows), key=lambda task: task.id)
 
 
 def sign(connection: Connection, signed: Sequence[Signed], now: int) -> dict[int, State]:
@@ -110,32 +126,35 @@ def sign(connection: Connection, signed: Sequence[Signed], now: int) -> dict[int
 
     A task that is not in the answer was lost to its claimant meanwhile: its result is discarded.
     """
-    held = _still_held(connection, [item.task for item in signed])
-    mine = [item for item in signed if item.task.id in held]
-    conflicts = conflicts_of(connection, [_Row(item) for item in mine])
-    rows = [_signed_row(item, now, conflicts.get(item.task.id)) for item in mine]
-    if rows:
-        connection.execute(_SIGN, rows)
-    return {item.task.id: conflicts[item.task.id][0] if item.task.id in conflicts else State.READY for item in mine}
+    if _SIGN.run(connection, [_signed_row(item) for item in signed]) == len(signed):
+        return dict.fromkeys((item.task.id for item in signed), State.READY)
+    # Seldom: rows that are somebody else's by now are lost; those that are still ours lost their digest to another row.
+    ready = _held(connection, [item.task for item in signed], State.READY)
+    ours = _held(connection, [item.task for item in signed], State.RUNNING)
+    conflicts = conflicts_of(connection, [_Row(item) for item in signed if item.task.id in ours])
+    ends = [Ended(item.task, *conflicts[item.task.id]) for item in signed if item.task.id in conflicts]
+    end(connection, ends, now)
+    return dict.fromkeys(ready, State.READY) | {item.task.id: State(item.state) for item in ends}
 
 
 def end(connection: Connection, ended: Sequence[Ended], now: int) -> set[int]:
     """Store ends without a payload, and returns to ``pending``; return the ids of the tasks that were still held."""
-    held = _still_held(connection, [item.task for item in ended])
-    rows = [
-        {
-            "row": item.task.id,
-            "held": item.task.claim,
-            "to": item.state,
-            "why": item.reason,
-            "later": item.not_before,
-            "ended": None if item.state == State.PENDING else now,
-        }
-        for item in ended
-        if item.task.id in held
-    ]
-    if rows:
-        connection.execute(_END, rows)
+    held = _held(connection, [item.task for item in ended], State.RUNNING)
+    _END.run(
+        connection,
+        [
+            {
+                "row": item.task.id,
+                "held": item.task.claim,
+                "to": item.state,
+                "why": item.reason,
+                "later": item.not_before,
+                "ended": None if item.state == State.PENDING else now,
+            }
+            for item in ended
+            if item.task.id in held
+        ],
+    )
     return held
 
 
@@ -150,38 +169,28 @@ def release(connection: Connection, claimed: Sequence[Claimed]) -> None:
         )
 
 
-def _due(due: Due, now: int) -> Any:
-    query = select(*_CLAIMED).where(tasks.c.state == State.PENDING, tasks.c.rule == due.rule, tasks.c.not_before <= now)
-    if due.released is not None:
-        query = query.where(tasks.c.block_number <= due.released)
-    return query.order_by(tasks.c.id).limit(due.slots)
-
-
-def _claimed(row: Any) -> Claimed:
-    log = None
-    if row.log is not None:
-        log = unpacked(row.log, row.block_number, row.block_hash, row.transaction_hash, row.log_index)
+def _claimed(row: Sequence[Any]) -> Claimed:
+    (task_id, held, key, rule, trigger, chain, number, block, timestamp, epoch, transaction, index, log, attempts) = row
     return Claimed(
-        id=row.id,
-        claim=row.claim,
-        key=row.key,
-        rule=row.rule,
-        trigger=row.trigger,
-        chain=row.chain,
-        block_number=row.block_number,
-        block_hash=row.block_hash,
-        block_timestamp=row.block_timestamp,
-        epoch=row.epoch,
-        log=log,
-        attempt=row.attempts + 1,
+        id=task_id,
+        claim=held,
+        key=key,
+        rule=rule,
+        trigger=trigger,
+        chain=chain,
+        block_number=number,
+        block_hash=block,
+        block_timestamp=timestamp,
+        epoch=epoch,
+        log=None if log is None else unpacked(log, number, block, transaction, index),
+        attempt=attempts,
     )
 
 
-def _still_held(connection: Connection, claimed: Sequence[Claimed]) -> set[int]:
+def _held(connection: Connection, claimed: Sequence[Claimed], state: State) -> set[int]:
+    """Return which of these rows are in this state and still bear their claim."""
     rows = connection.execute(
-        select(tasks.c.id, tasks.c.claim)
-        .where(tasks.c.id.in_([task.id for task in claimed]), tasks.c.state == State.RUNNING)
-        .with_for_update()
+        select(tasks.c.id, tasks.c.claim).where(tasks.c.id.in_([task.id for task in claimed]), tasks.c.state == state)
     )
     current = {row.id: row.claim for row in rows}
     return {task.id for task in claimed if current.get(task.id) == task.claim}
@@ -198,19 +207,14 @@ class _Row:
         self.digest = signed.payload.digest
 
 
-def _signed_row(item: Signed, now: int, conflict: tuple[State, str] | None) -> dict[str, Any]:
-    state, reason = conflict or (State.READY, None)
+def _signed_row(item: Signed) -> dict[str, Any]:
     payload = item.payload
     return {
         "row": item.task.id,
         "held": item.task.claim,
-        "to": state,
-        "why": reason,
-        "ended": None if conflict is None else now,
         "proof": payload.proof_of_task,
         "bytes": payload.data,
         "who": payload.performer,
-        # A row that will never be sent holds no digest and no signature.
-        "hash": payload.digest if conflict is None else None,
-        "sealed": payload.signature if conflict is None else None,
+        "hash": payload.digest,
+        "sealed": payload.signature,
     }

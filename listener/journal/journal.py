@@ -96,9 +96,7 @@ class Journal:
 
     async def move_chain(self, row: chain_rows.ChainRow, gone: Sequence[bytes]) -> tuple[int, int]:
         """Put a chain's cursor elsewhere; return how many tasks were cancelled and how many had been sent."""
-        return await self._writer.run(
-            lambda connection: self._walk.move(connection, row, gone, now_us()), durable=True
-        )
+        return await self._writer.run(lambda connection: self._walk.move(connection, row, gone, now_us()), durable=True)
 
     async def open_blocks(self, chain: str) -> dict[bytes, int]:
         """Return hash and number of every block whose tasks may still be executed or sent."""

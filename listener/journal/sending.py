@@ -11,28 +11,34 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, or_, select, update
 
 from listener.journal.schema import tasks
+from listener.journal.statement import Statement
 from listener.journal.work import Parcel, Sent
 from listener.model import Payload, State
 
 _pair = tasks.alias("pair")
 # An orphan rests, unless its cause came back in another block and was paired with it.
 _wanted = or_(~tasks.c.orphaned, select(_pair.c.id).where(_pair.c.paired_id == tasks.c.id, _pair.c.canonical).exists())
-_PARCEL = select(
-    tasks.c.id,
-    tasks.c.rule,
-    tasks.c.chain,
-    tasks.c.block_number,
-    tasks.c.created_at,
-    tasks.c.sent_at,
-    tasks.c.sends,
-    tasks.c.proof_of_task,
-    tasks.c.data,
-    tasks.c.task_definition_id,
-    tasks.c.performer,
-    tasks.c.digest,
-    tasks.c.signature,
-).where(tasks.c.state == State.READY, _wanted)
-_SENT = (
+_HAND_OUT = Statement(
+    select(
+        tasks.c.id,
+        tasks.c.rule,
+        tasks.c.chain,
+        tasks.c.block_number,
+        tasks.c.created_at,
+        tasks.c.sent_at,
+        tasks.c.sends,
+        tasks.c.proof_of_task,
+        tasks.c.data,
+        tasks.c.task_definition_id,
+        tasks.c.performer,
+        tasks.c.digest,
+        tasks.c.signature,
+    )
+    .where(tasks.c.state == State.READY, tasks.c.not_before <= bindparam("now"), _wanted)
+    .order_by(tasks.c.id)
+    .limit(bindparam("most"))
+)
+_SENT = Statement(
     update(tasks)
     .where(tasks.c.id == bindparam("row"), tasks.c.state == State.READY)
     .values(
@@ -62,42 +68,37 @@ class Outbox:
 
     def hand_out(self, connection: Connection, slots: int, now: int) -> list[Parcel]:
         """Hand out the oldest ready tasks that are due, at most ``slots``."""
-        query = _PARCEL.where(tasks.c.not_before <= now)
-        if self._in_hand:
-            query = query.where(tasks.c.id.not_in(self._in_hand))
-        rows = connection.execute(query.order_by(tasks.c.id).limit(slots)).all()
-        parcels = [_parcel(row, fresh=row.id not in self.touched and row.sent_at is None) for row in rows]
+        # What is in hand is among the oldest: so many more are read, and passed over.
+        rows = _HAND_OUT.fetch(connection, {"now": now, "most": slots + len(self._in_hand)})
+        rows = [row for row in rows if row[0] not in self._in_hand][:slots]
+        parcels = [_parcel(row, fresh=row[0] not in self.touched) for row in rows]
         self._in_hand.update(parcel.id for parcel in parcels)
         self.touched.update(parcel.id for parcel in parcels)
         return parcels
 
     def take_back(self, connection: Connection, sent: Sequence[Sent]) -> None:
         """Store what became of sends."""
-        connection.execute(_SENT, [_sent_row(item) for item in sent])
+        _SENT.run(connection, [_sent_row(item) for item in sent])
         for item in sent:
             self._in_hand.discard(item.id)
             if item.state != State.READY:
                 self.touched.discard(item.id)
 
 
-def _parcel(row: Any, *, fresh: bool) -> Parcel:
+def _parcel(row: Sequence[Any], *, fresh: bool) -> Parcel:
+    task_id, rule, chain, number, created_at, sent_at, sends, proof, data, definition, performer, digest, signature = (
+        row
+    )
     return Parcel(
-        id=row.id,
-        rule=row.rule,
-        chain=row.chain,
-        block_number=row.block_number,
-        created_at=row.created_at,
-        sent_at=row.sent_at,
-        sends=row.sends,
-        fresh=fresh,
-        payload=Payload(
-            proof_of_task=row.proof_of_task,
-            data=row.data,
-            task_definition_id=row.task_definition_id,
-            performer=row.performer,
-            digest=row.digest,
-            signature=row.signature,
-        ),
+        id=task_id,
+        rule=rule,
+        chain=chain,
+        block_number=number,
+        created_at=created_at,
+        sent_at=sent_at,
+        sends=sends,
+        fresh=fresh and sent_at is None,
+        payload=Payload(proof, data, definition, performer, digest, signature),
     )
 
 

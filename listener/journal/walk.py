@@ -14,18 +14,50 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, select, update
 
 from listener.errors import JournalError
 from listener.journal.chain_rows import ChainRow
 from listener.journal.chain_rows import replace as replace_chain
 from listener.journal.digests import conflicts_of
 from listener.journal.schema import blocks, chains, tasks
+from listener.journal.statement import Statement
 from listener.journal.work import Step, Written
 from listener.model import Log, Occasion, State
 
 _PRUNE = 64  # blocks between two removals of old hashes
 _CHUNK = 500  # values in one IN list: SQLite takes 32766, and a plan is cheap
+
+_MOVE = Statement(
+    update(chains)
+    .where(
+        chains.c.name == bindparam("chain_name"),
+        chains.c.number == bindparam("after_number"),
+        chains.c.hash == bindparam("after_hash"),
+    )
+    .values({name: bindparam(name) for name in ("number", "hash", "head", "final", "updated_at")} | {"halted": None})
+)
+_LINK = Statement(insert(blocks).values({name: bindparam(name) for name in ("chain", "number", "hash")}))
+_APPENDED = (
+    "key",
+    "rule",
+    "state",
+    "trigger",
+    "chain",
+    "block_number",
+    "block_hash",
+    "block_timestamp",
+    "epoch",
+    "transaction_hash",
+    "log_index",
+    "log",
+    "task_definition_id",
+    "created_at",
+    "paired_id",
+    "error",
+    "settled_at",
+)
+_APPEND = Statement(insert(tasks).values({name: bindparam(name) for name in _APPENDED}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +78,7 @@ class Walk:
 
     rules: dict[str, RuleFacts]
     touched: set[int] = field(default_factory=set)
+    _whole: set[str] = field(default_factory=set)  # chains without rows of blocks that left them
 
     def write(self, connection: Connection, step: Step, chain_id: int, now: int) -> Written:
         """
@@ -55,13 +88,15 @@ class Walk:
             JournalError: the chain's cursor is not where the step begins; nothing is written.
 
         """
-        self._check(connection, step)
+        self._move_cursor(connection, step, now)
         cancelled = orphaned = 0
         if step.ancestor is not None:
             cancelled, orphaned = self.rewind(connection, step.chain, step.ancestor.number, now)
-        revived = self._revive(connection, step, now)
-        appended, paired = self._append(connection, step, chain_id, now)
-        self._move_cursor(connection, step, now)
+        # Only a block that left the chain before can return, and only then can a key or a cause be there already.
+        again = self._has_off_chain(connection, step.chain)
+        revived = self._revive(connection, step, now) if again else 0
+        appended, paired = self._append(connection, step, chain_id, now, again=again)
+        self._remember(connection, step)
         return Written(appended=appended, cancelled=cancelled, orphaned=orphaned, revived=revived, paired=paired)
 
     def rewind(self, connection: Connection, chain: str, ancestor: int, now: int) -> tuple[int, int]:
@@ -89,6 +124,7 @@ class Walk:
         open_states = (State.PENDING, State.RUNNING, State.READY)
         unsent = [row.id for row in rows if row.state in open_states and not self._may_be_sent(row)]
         connection.execute(update(tasks).where(on_chain).values(canonical=False))
+        self._whole.clear()
         _set(connection, sent, orphaned=True)
         reason = "its block left the chain before it was sent"
         _set(connection, unsent, state=State.CANCELLED, claim=tasks.c.claim + 1, error=reason, settled_at=now)
@@ -99,16 +135,15 @@ class Walk:
             return row.sent_at is not None or row.id in self.touched
         return row.state == State.ACCEPTED or row.sent_at is not None
 
-    @staticmethod
-    def _check(connection: Connection, step: Step) -> None:
-        found = connection.execute(
-            select(chains.c.number, chains.c.hash).where(chains.c.name == step.chain).with_for_update()
-        ).first()
-        if found is None or (found.number, found.hash) != (step.after.number, step.after.hash):
-            at = "nowhere" if found is None else f"at block {found.number}"
-            raise JournalError(
-                f"chain {step.chain}: the cursor is {at}, not at block {step.after.number}; another process moved it"
-            )
+    def _has_off_chain(self, connection: Connection, chain: str) -> bool:
+        """Tell whether the chain has rows of blocks that left it; asked of the database once, then known."""
+        if chain in self._whole:
+            return False
+        off_chain = select(tasks.c.id).where(tasks.c.chain == chain, ~tasks.c.canonical).limit(1)
+        if connection.execute(off_chain).first() is not None:
+            return True
+        self._whole.add(chain)
+        return False
 
     @staticmethod
     def _revive(connection: Connection, step: Step, now: int) -> int:
@@ -134,13 +169,15 @@ class Walk:
             _set(connection, [row_id], state=state, error=reason, digest=None, signature=None, settled_at=now)
         return len(back)
 
-    def _append(self, connection: Connection, step: Step, chain_id: int, now: int) -> tuple[int, int]:
+    def _append(self, connection: Connection, step: Step, chain_id: int, now: int, *, again: bool) -> tuple[int, int]:
         if not step.occasions:
             return 0, 0
-        keyed = [(occasion.key(chain_id), occasion) for occasion in step.occasions]
-        known = _known_keys(connection, [key for key, _ in keyed])
-        fresh = {key: occasion for key, occasion in keyed if key not in known}  # a dict: a log may come twice
-        orphans = self._pairs(connection, step.chain, list(fresh.values()))
+        fresh = {occasion.key(chain_id): occasion for occasion in step.occasions}  # a dict: a log may come twice
+        orphans: dict[int, int] = {}
+        if again:
+            known = _known_keys(connection, list(fresh))
+            fresh = {key: occasion for key, occasion in fresh.items() if key not in known}
+            orphans = self._pairs(connection, step.chain, list(fresh.values()))
         rows = []
         for key, occasion in fresh.items():
             row = self._row(key, occasion, step.chain, now)
@@ -150,7 +187,7 @@ class Walk:
                 row["error"] = f"already sent as task {orphan_id}"
             rows.append(row)
         if rows:
-            connection.execute(insert(tasks), rows)
+            _APPEND.run(connection, rows)
         return len(rows), len(orphans)
 
     def _row(self, key: str, occasion: Occasion, chain: str, now: int) -> dict[str, Any]:
@@ -204,22 +241,26 @@ class Walk:
                     rows.remove(match)
         return pairs
 
-    def _move_cursor(self, connection: Connection, step: Step, now: int) -> None:
-        connection.execute(
-            update(chains)
-            .where(chains.c.name == step.chain)
-            .values(
-                number=step.cursor.number,
-                hash=step.cursor.hash,
-                head=step.frontier.head,
-                final=step.frontier.final,
-                halted=None,
-                updated_at=now,
+    @staticmethod
+    def _move_cursor(connection: Connection, step: Step, now: int) -> None:
+        place = {"chain_name": step.chain, "after_number": step.after.number, "after_hash": step.after.hash}
+        values = {
+            "number": step.cursor.number,
+            "hash": step.cursor.hash,
+            "head": step.frontier.head,
+            "final": step.frontier.final,
+            "updated_at": now,
+        }
+        if _MOVE.run(connection, [place | values]) != 1:
+            raise JournalError(
+                f"chain {step.chain}: the cursor is not at block {step.after.number}; another process moved it"
             )
-        )
+
+    @staticmethod
+    def _remember(connection: Connection, step: Step) -> None:
         links = [{"chain": step.chain, "number": block.number, "hash": block.hash} for block in step.blocks]
         if links:
-            connection.execute(insert(blocks), links)
+            _LINK.run(connection, links)
         if step.cursor.number // _PRUNE != step.after.number // _PRUNE:  # seldom: what is final needs no way back
             old = and_(blocks.c.chain == step.chain, blocks.c.number < step.frontier.final)
             connection.execute(delete(blocks).where(old))

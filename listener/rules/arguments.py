@@ -38,6 +38,8 @@ class Argument(BaseModel):
         if self.type.startswith("tuple"):
             inner = ",".join(component.canonical for component in self.components)
             return f"({inner}){self.type.removeprefix('tuple')}"
+        if self.type.startswith("function"):
+            return self.type  # a word of 24 bytes, but not called so in a signature
         return str(normalize(self.type))  # type: ignore[no-untyped-call]
 
     @property
@@ -48,7 +50,7 @@ class Argument(BaseModel):
     @property
     def is_hashed(self) -> bool:
         """Indexed, and not a single word: the topic holds the hash of the value."""
-        return self.indexed and reader(self.canonical) is None
+        return self.indexed and (self.is_compound or self.canonical in ("bytes", "string"))
 
     @property
     def head_size(self) -> int:
@@ -62,16 +64,18 @@ class Argument(BaseModel):
     @property
     def problem(self) -> str | None:
         """Why its type cannot be read; None where it can."""
+        if self.type.startswith("("):
+            return f'"{self.type}" is not an ABI type; write "tuple", with its parts as components'
         try:
             parse(self.canonical).validate()
             registry.get_decoder(self.canonical)
         except (ParseError, ValueError) as error:
             return f'"{self.type}" is not an ABI type ({str(error).splitlines()[0]})'
-        return None
+        return next((part.problem for part in self.components if part.problem), None)
 
     @cached_property
     def _item(self) -> "Argument":
-        return self.model_copy(update={"type": self.type[: self.type.rindex("[")], "indexed": False})
+        return Argument(type=self.type[: self.type.rindex("[")], components=self.components)
 
     @property
     def is_dynamic(self) -> bool:

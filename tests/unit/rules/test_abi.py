@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import eth_abi
@@ -30,9 +31,17 @@ def test_the_first_topic_is_the_hash_of_the_signature() -> None:
 
 @given(address, st.integers(0, 255), uint256, int128, st.booleans(), st.binary(min_size=4, max_size=4), text,
        st.lists(address), st.binary())  # fmt: skip
-def test_a_decoded_log_holds_what_was_encoded(
-    sender: str, small: int, amount: int, change: int, done: bool, tag: bytes, note: str, route: list[str], rest: bytes
-) -> None:  # noqa: PLR0917
+def test_a_decoded_log_holds_what_was_encoded(  # noqa: PLR0917 -- one for each argument
+    sender: str,
+    small: int,
+    amount: int,
+    change: int,
+    done: bool,  # noqa: FBT001 -- a value, not a switch
+    tag: bytes,
+    note: str,
+    route: list[str],
+    rest: bytes,
+) -> None:
     topics = [MOVED.topic0, eth_abi.encode(["address"], [sender]), b"h" * 32, eth_abi.encode(["uint8"], [small])]
     data = eth_abi.encode(DATA_TYPES, [amount, change, done, tag, note, route, rest])
     args = MOVED.decode(log(topics, data))
@@ -149,6 +158,11 @@ def test_an_overloaded_event_is_chosen_by_its_signature() -> None:
             "E",
             "event E in x.json has two arguments of one name",
         ),
+        (
+            [{"type": "event", "name": "E", "inputs": [{"name": "a", "type": "(bool)"}]}],
+            "E",
+            'event E in x.json: argument a: "(bool)" is not an ABI type; write "tuple", with its parts as components',
+        ),
         (SAMPLES, "Twice(uint)", "no event Twice(uint) in x.json; did you mean Twice(uint256)?"),
     ],
 )
@@ -156,3 +170,36 @@ def test_an_abi_that_cannot_be_used_says_why(entries: list[dict[str, Any]], want
     with pytest.raises(ConfigError) as caught:
         find_event(entries, wanted, source="x.json")
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("abi_type", "value", "expected"),
+    [
+        ("function", b"f" * 24, HexBytes(b"f" * 24)),
+        ("function[2]", [b"f" * 24, b"g" * 24], (HexBytes(b"f" * 24), HexBytes(b"g" * 24))),
+        ("fixed128x18", Decimal("1.5"), Decimal("1.5")),
+        ("uint", 3, 3),
+        ("int24[2][]", [[1, -1], [2, -2]], ((1, -1), (2, -2))),
+        ("string[2]", ["a", ""], ("a", "")),
+        ("bool[3]", [True, False, True], (True, False, True)),
+    ],
+)
+def test_every_type_of_the_abi_is_read_in_its_place(abi_type: str, value: Any, expected: Any) -> None:
+    entry = {"type": "event", "name": "E", "inputs": [{"name": "a", "type": abi_type}, {"name": "b", "type": "uint8"}]}
+    event = find_event([entry], "E", source="x.json")
+    assert dict(event.decode(log([event.topic0], eth_abi.encode([abi_type, "uint8"], [value, 7])))) == {
+        "a": expected,
+        "b": 7,
+    }
+
+
+def test_a_function_is_called_so_in_a_signature() -> None:
+    entry = {"type": "event", "name": "E", "inputs": [{"type": "function"}, {"type": "uint"}, {"type": "int[]"}]}
+    assert find_event([entry], "E", source="x.json").signature == "E(function,uint256,int256[])"
+
+
+@pytest.mark.parametrize("abi_type", ["uint8[2]", "bytes", "tuple"])
+def test_an_indexed_value_longer_than_a_word_is_its_hash(abi_type: str) -> None:
+    inputs = [{"name": "a", "type": abi_type, "indexed": True, "components": [{"type": "uint8"}]}]
+    event = find_event([{"type": "event", "name": "E", "inputs": inputs}], "E", source="x.json")
+    assert event.decode(log([event.topic0, b"h" * 32], b""))["a"] == HexBytes(b"h" * 32)

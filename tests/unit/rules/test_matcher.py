@@ -104,7 +104,7 @@ def test_a_default_that_is_written_out_is_no_change() -> None:
 
 def test_the_fingerprint_of_a_rule_stays_the_same_from_version_to_version() -> None:
     assert event_rule().fingerprint == "353414c62ce843dfcfa3f1ab02c305a7"
-    assert Matcher("r", "l2", BlockTrigger(every=10), Blocks(every=2)).fingerprint == "FILL2"
+    assert Matcher("r", "l2", BlockTrigger(every=10), Blocks(every=2)).fingerprint == "a81bd38f7ea6a00b1109bf8711023913"
 
 
 def event_rule(

@@ -79,7 +79,7 @@ def test_addresses_compare_whatever_their_case(written: str) -> None:
         ({}, moved(), True),
     ],
 )
-def test_a_log_is_taken_where_its_conditions_hold(where: dict[str, Any], log: Log, expected: bool) -> None:
+def test_a_log_is_taken_where_its_conditions_hold(where: dict[str, Any], log: Log, expected: bool) -> None:  # noqa: FBT001 -- a case, not a switch
     assert taken(where, log) is expected
 
 

@@ -1,0 +1,128 @@
+"""
+The two clients that are compared, each started as its user would start it, and what the kernel knows of the process.
+
+Linux only: memory and processor time come from /proc.
+"""
+
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from bench.site import Site
+from listener.devnet import child
+from listener.devnet.accounts import PERFORMER
+from listener.devnet.intent_sender import artifact
+
+BASELINE = "baseline"
+DAEMON = "daemon"
+STOP_S = 30.0
+CONFIG = """\
+[performer]
+key = {{ env = "PERFORMER_KEY" }}
+
+[chains.l2]
+endpoints = ["{ws}", "{http}"]
+chain_id = {chain_id}
+start = {start}
+
+[contracts.intent_sender]
+chain = "l2"
+address = "{address}"
+abi = "IntentSender.json"
+
+[aggregator]
+url = "{aggregator}"
+
+[journal]
+url = "sqlite:///listener.db"
+
+[[rules]]
+name = "intents"
+task = "tasks.intent"
+task_definition_id = 0
+trigger = {{ type = "event", contract = "intent_sender", event = "IntentSent" }}
+concurrency = 32
+"""
+
+
+@dataclass(frozen=True)
+class Client:
+    """One running client."""
+
+    pid: int
+    started_at: float  # monotonic seconds, before its interpreter started
+
+    def memory_mb(self, field: str) -> float:
+        """Return ``VmRSS`` (now) or ``VmHWM`` (the most so far) in MB."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith(f"{field}:"):
+                return int(line.split()[1]) / 1024
+        raise RuntimeError(f"process {self.pid} has ended: no {field}")
+
+    def processor_s(self) -> float:
+        """Return the processor time used so far, user and system, in seconds."""
+        after_name = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@asynccontextmanager
+async def run_client(name: str, site: Site, folder: Path, *, start: int | None = None) -> AsyncIterator[Client]:
+    """
+    Run a client beside a site; it is stopped in every case.
+
+    Args:
+        name: ``BASELINE`` or ``DAEMON``.
+        folder: made; holds what the client needs and its log.
+        start: the first block that counts; None is the next one.
+
+    Raises:
+        RuntimeError: it ended by itself.
+    """
+    folder.mkdir()
+    (folder / "IntentSender.json").write_bytes(orjson.dumps(artifact()["abi"]))
+    command = COMMANDS[name](site, folder, start)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("LISTENER__")}
+    log = folder / "client.log"
+    with log.open("wb") as stderr:
+        started_at = time.monotonic()
+        process = await child.start(
+            *command, stderr=stderr, environment=environment | {"PERFORMER_KEY": PERFORMER.private_key}
+        )
+    try:
+        yield Client(process.pid, started_at)
+        if process.returncode is not None:
+            raise RuntimeError(f"the {name} ended with exit code {process.returncode}: {log.read_text()[-2000:]}")
+    finally:
+        await child.stop(process, grace_s=STOP_S)
+
+
+def _baseline(site: Site, folder: Path, start: int | None) -> list[str]:
+    return [
+        *(sys.executable, "-m", "bench.baseline", "--ws", site.anvil.ws_url, "--aggregator", site.aggregator_url),
+        *("--address", site.sender.address, "--abi", str(folder / "IntentSender.json")),
+        *(() if start is None else ("--start", str(start))),
+    ]
+
+
+def _daemon(site: Site, folder: Path, start: int | None) -> list[str]:
+    config = folder / "config.toml"
+    config.write_text(
+        CONFIG.format(
+            ws=site.anvil.ws_url,
+            http=site.anvil.http_url,
+            chain_id=site.anvil.chain_id,
+            start='"latest"' if start is None else start,
+            address=site.sender.address,
+            aggregator=site.aggregator_url,
+        )
+    )
+    return [sys.executable, "-m", "listener", "run", "--config", str(config)]
+
+
+COMMANDS: dict[str, Callable[[Site, Path, int | None], list[str]]] = {BASELINE: _baseline, DAEMON: _daemon}

@@ -1,0 +1,114 @@
+"""What is measured. Each scenario runs one client once on a site of its own and returns its figures, or its faults."""
+
+import asyncio
+import statistics
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.client import Client, run_client
+from bench.site import Seen, Site, open_site
+from bench.verdict import block_of, faults
+
+READY_TIMEOUT_S = 30
+WARM_UP_BLOCKS = 20
+SETTLE_S = 0.3  # for what is sent twice, and for commits that follow an answer
+
+SINGLE_BLOCKS = 200
+SINGLE_PAUSE_S = 0.02  # between blocks: several times what either client takes
+
+BURST_INTENTS = 1000
+BURST_BLOCKS = 3
+SLOW_ANSWER_S = 0.05
+
+CATCH_UP_BLOCKS = 2000
+CATCH_UP_INTENTS = 10  # in each block
+
+IDLE_START_S = 5  # to start and connect
+IDLE_S = 20
+
+
+@dataclass(frozen=True)
+class Result:
+    """One client in one scenario, once."""
+
+    figures: Mapping[str, float] = field(default_factory=dict)
+    faults: Mapping[str, int] = field(default_factory=dict)
+
+
+async def single(client: str, folder: Path) -> Result:
+    """One intent a block: from the block's notification to the arrival of its task."""
+    async with open_site() as site, run_client(client, site, folder):
+        first = await _warm(site)
+        for _ in range(SINGLE_BLOCKS):
+            await site.announce(1)
+            await asyncio.sleep(SINGLE_PAUSE_S)
+        seen = await _seen(site, first, SINGLE_BLOCKS)
+        wrong = await _faults(site, seen, first)
+    latencies_ms = sorted((at - seen.heads[block_of(params)]) * 1000 for at, params in seen.calls)
+    if wrong:
+        return Result(faults=wrong)
+    return Result({"p50_ms": statistics.median(latencies_ms), "p99_ms": latencies_ms[int(len(latencies_ms) * 0.99)]})
+
+
+async def burst(client: str, folder: Path, *, delay_s: float = 0) -> Result:
+    """1,000 intents in a block: tasks a second from the block's notification to the arrival of its last task."""
+    async with open_site(delay_s=delay_s) as site, run_client(client, site, folder) as running:
+        first = await _warm(site)
+        before = await site.count()
+        for block in range(1, BURST_BLOCKS + 1):
+            await site.announce(BURST_INTENTS)
+            await site.arrived(before + block * BURST_INTENTS)
+            await asyncio.sleep(SETTLE_S)
+        memory = _memory(running)
+        seen = await _seen(site, first, BURST_BLOCKS * BURST_INTENTS)
+        wrong = await _faults(site, seen, first)
+    if wrong:
+        return Result(faults=wrong)
+    last: dict[int, float] = {}
+    for at, params in seen.calls:
+        last[block_of(params)] = at
+    rates = [BURST_INTENTS / (at - seen.heads[block]) for block, at in last.items()]
+    return Result({"tasks_per_s": statistics.median(rates), **memory})
+
+
+async def burst_50ms(client: str, folder: Path) -> Result:
+    """Measure a burst at an aggregator that answers after 50 ms."""
+    return await burst(client, folder, delay_s=SLOW_ANSWER_S)
+
+
+async def _warm(site: Site) -> int:
+    """Announce intents until the client answers, then a few more; return the first block after these."""
+    async with asyncio.timeout(READY_TIMEOUT_S):
+        while not await site.count():
+            await site.announce(1)
+            await asyncio.sleep(SETTLE_S)
+    for _ in range(WARM_UP_BLOCKS):
+        await site.announce(1)
+        await asyncio.sleep(SINGLE_PAUSE_S)
+    await asyncio.sleep(SETTLE_S)
+    return await site.anvil.head() + 1
+
+
+async def _seen(site: Site, first: int, count: int) -> Seen:
+    """Return what was seen of the blocks from ``first`` on, once ``count`` tasks of theirs have come or will not."""
+    warm = sum(1 for _, params in (await site.seen()).calls if block_of(params) < first)
+    await site.arrived(warm + count)
+    await asyncio.sleep(SETTLE_S)
+    seen = await site.seen()
+    return Seen(seen.heads, [(at, params) for at, params in seen.calls if block_of(params) >= first])
+
+
+async def _faults(site: Site, seen: Seen, first: int) -> dict[str, int]:
+    return faults(await site.sender.events(from_block=first), [params for _, params in seen.calls])
+
+
+def _memory(client: Client) -> dict[str, float]:
+    return {"rss_mb": client.memory_mb("VmRSS"), "peak_mb": client.memory_mb("VmHWM")}
+
+
+SCENARIOS: dict[str, Callable[[str, Path], Awaitable[Result]]] = {
+    "single": single,
+    "burst": burst,
+    "burst-50ms": burst_50ms,
+}
