@@ -78,15 +78,14 @@ async def run_client(name: str, site: Site, folder: Path, *, start: int | None =
 
     Args:
         name: ``BASELINE`` or ``DAEMON``.
+        site: what it follows and sends to.
         folder: made; holds what the client needs and its log.
         start: the first block that counts; None is the next one.
 
     Raises:
         RuntimeError: it ended by itself.
     """
-    folder.mkdir()
-    (folder / "IntentSender.json").write_bytes(orjson.dumps(artifact()["abi"]))
-    command = COMMANDS[name](site, folder, start)
+    command = _prepare(name, site, folder, start)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("LISTENER__")}
     log = folder / "client.log"
     with log.open("wb") as stderr:
@@ -100,6 +99,12 @@ async def run_client(name: str, site: Site, folder: Path, *, start: int | None =
             raise RuntimeError(f"the {name} ended with exit code {process.returncode}: {log.read_text()[-2000:]}")
     finally:
         await child.stop(process, grace_s=STOP_S)
+
+
+def _prepare(name: str, site: Site, folder: Path, start: int | None) -> list[str]:
+    folder.mkdir()
+    (folder / "IntentSender.json").write_bytes(orjson.dumps(artifact()["abi"]))
+    return COMMANDS[name](site, folder, start)
 
 
 def _baseline(site: Site, folder: Path, start: int | None) -> list[str]:

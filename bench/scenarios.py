@@ -2,6 +2,7 @@
 
 import asyncio
 import statistics
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +12,13 @@ from bench.site import Seen, Site, open_site
 from bench.verdict import block_of, faults
 
 READY_TIMEOUT_S = 30
-WARM_UP_BLOCKS = 20
+WARM_UP_BLOCKS = 10
 SETTLE_S = 0.3  # for what is sent twice, and for commits that follow an answer
 
-SINGLE_BLOCKS = 200
-SINGLE_PAUSE_S = 0.02  # between blocks: several times what either client takes
+SINGLE_BLOCKS = 150
+# Between blocks. A client that has just read an answer acknowledges it up to 40 ms later, and anvil's socket (which has
+# Nagle's algorithm on) keeps the next notification back as long: blocks nearer than that would measure the kernel.
+SINGLE_PAUSE_S = 0.1
 
 BURST_INTENTS = 1000
 BURST_BLOCKS = 3
@@ -77,6 +80,42 @@ async def burst_50ms(client: str, folder: Path) -> Result:
     return await burst(client, folder, delay_s=SLOW_ANSWER_S)
 
 
+async def catch_up(client: str, folder: Path) -> Result:
+    """
+    Start beside 2,000 blocks with 20,000 intents that nobody answered.
+
+    Tasks a second are counted from the first arrival to the last, for starting up is no part of catching up;
+    ``whole_s`` is the time from the start of the process, imports included, to the last arrival.
+    """
+    count = CATCH_UP_BLOCKS * CATCH_UP_INTENTS
+    async with open_site() as site:
+        first = await site.anvil.head() + 1
+        for _ in range(CATCH_UP_BLOCKS):
+            await site.announce(CATCH_UP_INTENTS)
+        async with run_client(client, site, folder, start=first) as running:
+            await site.arrived(count)
+            memory = _memory(running)
+            seen = await _seen(site, first, count)
+        wrong = await _faults(site, seen, first)
+    if wrong:
+        return Result(faults=wrong)
+    begun, ended = seen.calls[0][0], seen.calls[-1][0]
+    return Result({"tasks_per_s": count / (ended - begun), "whole_s": ended - running.started_at, **memory})
+
+
+async def idle(client: str, folder: Path) -> Result:
+    """Follow a chain of one block a second in which nothing happens; one intent afterwards proves that it followed."""
+    async with open_site(block_time_s=1) as site, run_client(client, site, folder) as running:
+        await asyncio.sleep(IDLE_START_S)
+        used_s, begun = running.processor_s(), time.monotonic()
+        await asyncio.sleep(IDLE_S)
+        percent = 100 * (running.processor_s() - used_s) / (time.monotonic() - begun)
+        first = await site.anvil.head() + 1
+        await site.announce(1)
+        wrong = await _faults(site, await _seen(site, first, 1), first)
+    return Result(faults=wrong) if wrong else Result({"processor_percent": percent})
+
+
 async def _warm(site: Site) -> int:
     """Announce intents until the client answers, then a few more; return the first block after these."""
     async with asyncio.timeout(READY_TIMEOUT_S):
@@ -111,4 +150,6 @@ SCENARIOS: dict[str, Callable[[str, Path], Awaitable[Result]]] = {
     "single": single,
     "burst": burst,
     "burst-50ms": burst_50ms,
+    "catch-up": catch_up,
+    "idle": idle,
 }

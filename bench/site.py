@@ -1,11 +1,10 @@
 """
-Where one client is measured: a fresh chain with an IntentSender, and the witness that sees both ends of the client's work.
+Where one client is measured: a fresh chain with an IntentSender, and the witness that sees both ends of its work.
 
 Everything listens on the loopback address alone and ends with the site.
 """
 
 import asyncio
-import contextlib
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
@@ -22,7 +21,9 @@ from listener.devnet.anvil import HOST, Anvil
 from listener.devnet.intent_sender import IntentSender
 
 CHAIN_ID = 10  # which the intents ask for
-CALL_DATA = bytes.fromhex("a9059cbb") + bytes(12) + bytes.fromhex(ACCOUNTS[1].address[2:]) + (10**18).to_bytes(32, "big")
+CALL_DATA = (
+    bytes.fromhex("a9059cbb") + bytes(12) + bytes.fromhex(ACCOUNTS[1].address[2:]) + (10**18).to_bytes(32, "big")
+)
 START_TIMEOUT_S = 20
 POLL_S = 0.05
 STALLED_S = 10.0  # without a new task: what is missing will not come
@@ -103,5 +104,4 @@ async def open_site(*, delay_s: float = 0, block_time_s: float | None = None) ->
                 port = int(await witness.stdout.readline())
             yield Site(anvil, sender, f"http://{HOST}:{port}", session)
         finally:
-            with contextlib.suppress(asyncio.CancelledError):
-                await child.stop(witness)
+            await child.stop(witness)

@@ -1,9 +1,9 @@
 """
 The witness: one process that sees both ends of a client's work, so that one clock times them.
 
-It hears of each block by a ``newHeads`` subscription of its own, on the same chain and in the same way as the client, and
-it is the aggregator that the client sends to. It takes every ``sendTask`` unseen and keeps it with its arrival time:
-signatures and repeats are looked at after the measured run, for a recovery costs as much as the rest of the answer.
+It hears of each block by a ``newHeads`` subscription of its own, on the same chain and in the same way as the client,
+and it is the aggregator that the client sends to. It keeps every ``sendTask`` unseen, with its arrival time:
+signatures and repeats are looked at after the measured run, for a recovery costs more than the rest of the answer.
 """
 
 import argparse
@@ -24,7 +24,7 @@ OPEN_CONNECTIONS_MAX = 256
 
 
 class Seen:
-    """What was seen: when each block was announced, and each ``sendTask`` with its time. Times are monotonic seconds."""
+    """When each block was announced, and each ``sendTask`` with its time; times are monotonic seconds."""
 
     def __init__(self) -> None:
         self.heads: dict[int, float] = {}
@@ -51,7 +51,7 @@ class Connection(asyncio.Protocol):
     """
     One keep-alive connection.
 
-    HTTP as far as the clients speak it, by hand: an HTTP library would take more of the machine than the client it times.
+    HTTP by hand, as far as the clients speak it: a library would take as much of the machine as the client it times.
     """
 
     def __init__(self, seen: Seen, delay_s: float) -> None:

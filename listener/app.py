@@ -130,10 +130,10 @@ async def build(
     aggregator = Aggregator(
         settings.aggregator.url.get_secret_value(),
         settings.aggregator.url.redacted,
-        session,
         timeout_s=settings.aggregator.timeout_s,
         target_chain_id=settings.aggregator.target_chain_id,
     )
+    edges.push_async_callback(aggregator.close)
     return [
         *_followers(settings, matchers, works, chains, journal),
         Runner(works, signer, journal),

@@ -49,12 +49,9 @@ def run(
 
 
 def _run(main: Coroutine[Any, Any, int]) -> int:
-    """Run on uvloop where it is installed: it takes a third off every socket call."""
-    try:
-        import uvloop  # noqa: PLC0415
-    except ImportError:
-        return asyncio.run(main)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    from listener.loops import new_event_loop  # noqa: PLC0415
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(main)
 
 

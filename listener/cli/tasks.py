@@ -160,9 +160,7 @@ def _time(text: str | None, option: str) -> int | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise typer.BadParameter(
-            f"{text} is not a time such as 2026-01-31T12:00:00Z", param_hint=option
-        ) from None
+        raise typer.BadParameter(f"{text} is not a time such as 2026-01-31T12:00:00Z", param_hint=option) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return int(moment.timestamp() * 1_000_000)

@@ -22,7 +22,8 @@ async def common_ancestor(chain: Chain, walked: Mapping[int, bytes], top: int) -
         ChainUnavailable: the chain could not be read.
     """
     width = 1  # nearly every reorg is one block deep
-    numbers = sorted((number for number in walked if number <= top), reverse=True)
+    # A chain that is walked from block 0 has its first cursor below it.
+    numbers = sorted((number for number in walked if 0 <= number <= top), reverse=True)
     while numbers:
         part, numbers = numbers[:width], numbers[width:]
         for block in await chain.headers(part):

@@ -41,9 +41,12 @@ class RangeReader:
         self._query = query
         self._width = FIRST_WIDTH
 
-    async def read(self, after: Cursor, last: int) -> Reading:
+    async def read(self, after: Cursor, last: int) -> Reading | None:
         """
         Read on from the cursor, up to block ``last`` or as far as one range reaches.
+
+        Returns:
+            None where the chain no longer holds the cursor.
 
         Raises:
             ChainUnavailable: it could not be read, or the answers do not fit together.
@@ -61,6 +64,8 @@ class RangeReader:
                 self._width //= 2
                 log.debug("range.narrowed", chain=self._chain.name, width=self._width, reason=str(error))
         reading = await self._headers(after, end, logs)
+        if reading is None:
+            return None
         found = sum(map(len, reading.logs.values()))
         if found > MANY_LOGS:
             self._width = max(self._width // 2, 1)
@@ -71,7 +76,7 @@ class RangeReader:
     async def _logs(self, first: int, end: int) -> list[Log]:
         return [] if self._query is None else await self._chain.logs_between(first, end, self._query)
 
-    async def _headers(self, after: Cursor, end: int, logs: Sequence[Log]) -> Reading:
+    async def _headers(self, after: Cursor, end: int, logs: Sequence[Log]) -> Reading | None:
         first = after.number + 1
         by_number: dict[int, list[Log]] = {}
         for entry in logs:
@@ -81,7 +86,7 @@ class RangeReader:
             numbers.update(matcher.boundaries(first, end))
         blocks = await self._chain.headers(sorted(numbers))
         if blocks[0].parent_hash != after.hash:
-            raise ChainUnavailable(f"chain {self._chain.name}: block {first} does not follow the cursor")
+            return None
         for block in blocks:
             if any(entry.block_hash != block.hash for entry in by_number.get(block.number, ())):
                 raise ChainUnavailable(f"chain {self._chain.name}: logs of another block {block.number} were answered")

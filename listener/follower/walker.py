@@ -87,16 +87,22 @@ class Walker:
                 return
             await self._finality.look(head.number)
             if self._finality.final - cursor.number >= RANGE_FROM:
-                await self._read_range(head)
-                continue
-            numbers = range(cursor.number + 1, min(head.number, cursor.number + BATCH) + 1)
-            blocks = await self._chain.headers(numbers)
-            if not blocks or blocks[0].parent_hash != cursor.hash:
+                follows = await self._read_range(head)
+            else:
+                follows = await self._read_blocks(head)
+            if not follows:
                 await self._reorganise(head)
-                continue
-            await self._walk(blocks, head.number)
-            if blocks[-1].number == head.number:
+            elif self.cursor == head.cursor:
                 return
+
+    async def _read_blocks(self, head: Block) -> bool:
+        """Walk the next blocks one by one; False where they do not follow the cursor."""
+        cursor = self.cursor
+        blocks = await self._chain.headers(range(cursor.number + 1, min(head.number, cursor.number + BATCH) + 1))
+        if not blocks or blocks[0].parent_hash != cursor.hash:
+            return False
+        await self._walk(blocks, head.number)
+        return True
 
     async def _is_behind(self, head: Block, cursor: Cursor) -> bool:
         """Tell whether the endpoint's head is one of the blocks we walked: it lags, or syncs, and nothing was replaced."""
@@ -135,11 +141,14 @@ class Walker:
             return True
         return not all(each.excluded_by(block.bloom) for each in self._filters)
 
-    async def _read_range(self, head: Block) -> None:
-        """Read one range below the final block and write it, in steps of bearable size."""
+    async def _read_range(self, head: Block) -> bool:
+        """Read one range below the final block and write it, in steps of bearable size; False as for blocks."""
         reading = await self._ranges.read(self.cursor, self._finality.final)
+        if reading is None:
+            return False
         for blocks, occasions in self._pieces(reading):
             await self._write(blocks[-1].cursor, head.number, blocks[-1:], occasions)
+        return True
 
     def _pieces(self, reading: Reading) -> Iterator[tuple[list[Block], list[Occasion]]]:
         blocks: list[Block] = []
@@ -154,16 +163,27 @@ class Walker:
             yield blocks, occasions
 
     async def _reorganise(self, head: Block) -> None:
-        """Go back to the common ancestor and write the blocks that replace ours, as one step."""
-        cursor = self.cursor
-        walked = await self._journal.history(self._chain.name, min(self._finality.final, cursor.number), cursor.number)
+        """
+        Go back to the common ancestor and write the blocks that replace ours, as one step.
+
+        What was final when we walked it cannot be replaced. What the chain calls final today says nothing of a block
+        that was its head when we went away.
+        """
+        cursor, final = self.cursor, self._journal.frontiers[self._chain.name].final
+        walked = await self._journal.history(self._chain.name, final, cursor.number)
         try:
             ancestor = await common_ancestor(self._chain, walked, min(cursor.number, head.number))
         except ChainHalted:
             await self._check_genesis()
-            raise
+            lowest = min(walked, default=0)
+            if lowest <= final:
+                raise
+            # The very block at which we began was replaced: nothing below it is ours.
+            ancestor = (await self._chain.headers([lowest - 1]))[0].cursor
         last = min(head.number, max(cursor.number, ancestor.number + BATCH))
         blocks = await self._chain.headers(range(ancestor.number + 1, last + 1))
+        if not blocks:
+            raise ChainUnavailable(f"chain {self._chain.name}: it changed back while it was read")
         await self._walk(blocks, head.number, ancestor)
 
     async def _write(

@@ -8,12 +8,15 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, create_engine, event, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from listener.errors import JournalError
-from listener.journal.schema import REVISION
+from listener.journal.schema import REVISION, metadata
+
+# Alembic's own table, so that it finds where to go on from.
+versions = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
 
 
 def open_engine(path: Path) -> Engine:
@@ -21,7 +24,8 @@ def open_engine(path: Path) -> Engine:
     Make the engine of a SQLite journal; nothing is opened yet.
 
     Every connection belongs to the thread that opened it and takes the write lock when its transaction begins, so that
-    two writers wait for each other instead of failing half-way.
+    two writers wait for each other instead of failing half-way. One that only reads says so with the execution option
+    ``reading``: a listing that stands still in somebody's pager must not keep the daemon from writing.
     """
     engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"timeout": 10.0})
     event.listen(engine, "connect", _configure)
@@ -40,14 +44,15 @@ def upgrade(engine: Engine) -> None:
     try:
         with engine.begin() as connection:
             found = _revision(connection)
-            if found == REVISION:
-                return
-            if found is not None and found > REVISION:
+            if found is None:
+                _make(connection)
+            elif found > REVISION:
                 raise JournalError(
                     f"journal {engine.url.database}: its schema {found} is newer than this version's {REVISION}; "
                     "run the version that wrote it"
                 )
-            _migrate(connection)
+            elif found < REVISION:
+                _migrate(connection)
     except (SQLAlchemyError, sqlite3.Error) as error:
         raise JournalError(f"journal {engine.url.database}: {getattr(error, 'orig', None) or error}") from error
 
@@ -65,17 +70,24 @@ def _configure(connection: sqlite3.Connection, _record: Any) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get("reading") else "BEGIN IMMEDIATE")
 
 
 def _revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
-    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return connection.execute(select(versions.c.version_num)).scalar()
+
+
+def _make(connection: Connection) -> None:
+    """Make a new journal as it is today. Tests hold this equal to what all migrations together make."""
+    metadata.create_all(connection)
+    versions.create(connection)
+    connection.execute(versions.insert().values(version_num=REVISION))
 
 
 def _migrate(connection: Connection) -> None:
-    # Imported here: a journal that is up to date, which is nearly every start, needs none of it in memory.
+    # Imported here: only an old journal needs it, and it takes 7 MB.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 

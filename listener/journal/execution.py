@@ -132,8 +132,14 @@ def sign(connection: Connection, signed: Sequence[Signed], now: int) -> dict[int
     ready = _held(connection, [item.task for item in signed], State.READY)
     ours = _held(connection, [item.task for item in signed], State.RUNNING)
     conflicts = conflicts_of(connection, [_Row(item) for item in signed if item.task.id in ours])
-    ends = [Ended(item.task, *conflicts[item.task.id]) for item in signed if item.task.id in conflicts]
+    ends = [
+        Ended(item.task, conflicts[item.task.id].state, conflicts[item.task.id].reason)
+        for item in signed
+        if item.task.id in conflicts
+    ]
     end(connection, ends, now)
+    for task_id, conflict in conflicts.items():
+        connection.execute(update(tasks).where(tasks.c.id == task_id).values(conflict.values))
     return dict.fromkeys(ready, State.READY) | {item.task.id: State(item.state) for item in ends}
 
 
@@ -147,7 +153,7 @@ def end(connection: Connection, ended: Sequence[Ended], now: int) -> set[int]:
                 "row": item.task.id,
                 "held": item.task.claim,
                 "to": item.state,
-                "why": item.reason,
+                "why": item.reason.encode(errors="replace").decode(),  # a handler's error may hold what no text can
                 "later": item.not_before,
                 "ended": None if item.state == State.PENDING else now,
             }

@@ -62,14 +62,14 @@ class Filter:
 
 def list_tasks(connection: Connection, wanted: Filter) -> Iterator[dict[str, Any]]:
     """Yield every matching task, oldest first, without holding them all in memory."""
-    rows = connection.execution_options(yield_per=500).execute(_query(wanted))
+    rows = _reading(connection).execution_options(yield_per=500).execute(_query(wanted))
     for row in rows:
         yield as_task(row)
 
 
 def find_task(connection: Connection, task_id: int) -> dict[str, Any] | None:
     """Return one task, or None."""
-    row = connection.execute(select(*_COLUMNS).where(tasks.c.id == task_id)).first()
+    row = _reading(connection).execute(select(*_COLUMNS).where(tasks.c.id == task_id)).first()
     return None if row is None else as_task(row)
 
 
@@ -87,7 +87,7 @@ def list_chains(connection: Connection) -> list[dict[str, Any]]:
             "error": row.halted,
             "updated_at": as_time(row.updated_at),
         }
-        for row in connection.execute(select(chains).order_by(chains.c.name))
+        for row in _reading(connection).execute(select(chains).order_by(chains.c.name))
     ]
 
 
@@ -100,6 +100,11 @@ def as_time(micros: int) -> str:
     """Write a time as RFC 3339, UTC, microseconds."""
     moment = datetime.fromtimestamp(micros // 1_000_000, UTC).replace(microsecond=micros % 1_000_000)
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _reading(connection: Connection) -> Connection:
+    """Make sure that the transaction about to begin takes no lock that a writer needs."""
+    return connection.execution_options(reading=True)
 
 
 def _shown(name: str, value: Any) -> Any:

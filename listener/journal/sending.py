@@ -5,10 +5,10 @@ That a send may have begun is known without a write: this object remembers what 
 that it finds at start as sent. It lives in the writer's thread, so that handing out and a reorg's cancelling never cross.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, or_, select, update
+from sqlalchemy import Connection, bindparam, event, func, or_, select, update
 
 from listener.journal.schema import tasks
 from listener.journal.statement import Statement
@@ -55,11 +55,18 @@ _SENT = Statement(
 
 
 class Outbox:
-    """Which ready rows are in the submitter's hands, and which may have been sent before."""
+    """
+    Which ready rows are in the submitter's hands, and which may have been sent before.
+
+    What it remembers follows its transaction: work that is rolled back with a failing neighbour is done again, and must
+    find everything as it was.
+    """
 
     def __init__(self, touched: set[int]) -> None:
         self.touched = touched
         self._in_hand: set[int] = set()
+        self._undo: list[tuple[Callable[[int], None], int]] = []
+        self._watched: Connection | None = None
 
     def find(self, connection: Connection) -> int:
         """Count every ready row as sent; return how many there are. Called once, at start."""
@@ -72,17 +79,44 @@ class Outbox:
         rows = _HAND_OUT.fetch(connection, {"now": now, "most": slots + len(self._in_hand)})
         rows = [row for row in rows if row[0] not in self._in_hand][:slots]
         parcels = [_parcel(row, fresh=row[0] not in self.touched) for row in rows]
-        self._in_hand.update(parcel.id for parcel in parcels)
-        self.touched.update(parcel.id for parcel in parcels)
+        self._watch(connection)
+        for parcel in parcels:
+            self._put(self._in_hand, parcel.id)
+            self._put(self.touched, parcel.id)
         return parcels
 
     def take_back(self, connection: Connection, sent: Sequence[Sent]) -> None:
         """Store what became of sends."""
         _SENT.run(connection, [_sent_row(item) for item in sent])
+        self._watch(connection)
         for item in sent:
-            self._in_hand.discard(item.id)
+            self._drop(self._in_hand, item.id)
             if item.state != State.READY:
-                self.touched.discard(item.id)
+                self._drop(self.touched, item.id)
+
+    def _put(self, where: set[int], task_id: int) -> None:
+        if task_id not in where:
+            where.add(task_id)
+            self._undo.append((where.discard, task_id))
+
+    def _drop(self, where: set[int], task_id: int) -> None:
+        if task_id in where:
+            where.discard(task_id)
+            self._undo.append((where.add, task_id))
+
+    def _watch(self, connection: Connection) -> None:
+        if connection is not self._watched:  # the writer's only one, for as long as it lives
+            self._watched = connection
+            event.listen(connection, "commit", self._keep)
+            event.listen(connection, "rollback", self._forget)
+
+    def _keep(self, _connection: Connection) -> None:
+        self._undo.clear()
+
+    def _forget(self, _connection: Connection) -> None:
+        for act, task_id in reversed(self._undo):
+            act(task_id)
+        self._undo.clear()
 
 
 def _parcel(row: Sequence[Any], *, fresh: bool) -> Parcel:

@@ -57,7 +57,11 @@ _APPENDED = (
     "error",
     "settled_at",
 )
-_APPEND = Statement(insert(tasks).values({name: bindparam(name) for name in _APPENDED}))
+# A key that is there already leaves its row as it is: the same cause found again is not news.
+_APPEND = Statement(
+    insert(tasks).prefix_with("OR IGNORE", dialect="sqlite").values({name: bindparam(name) for name in _APPENDED})
+)
+_CAUSE = (tasks.c.id, tasks.c.rule, tasks.c.block_number, tasks.c.transaction_hash, tasks.c.log)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +96,14 @@ class Walk:
         cancelled = orphaned = 0
         if step.ancestor is not None:
             cancelled, orphaned = self.rewind(connection, step.chain, step.ancestor.number, now)
-        # Only a block that left the chain before can return, and only then can a key or a cause be there already.
+        # Only a block that left the chain before can return, and only then can a cause have been sent already.
         again = self._has_off_chain(connection, step.chain)
-        revived = self._revive(connection, step, now) if again else 0
+        revived, resent = self._revive(connection, step, now) if again else (0, 0)
         appended, paired = self._append(connection, step, chain_id, now, again=again)
         self._remember(connection, step)
-        return Written(appended=appended, cancelled=cancelled, orphaned=orphaned, revived=revived, paired=paired)
+        return Written(
+            appended=appended, cancelled=cancelled, orphaned=orphaned, revived=revived, paired=paired + resent
+        )
 
     def rewind(self, connection: Connection, chain: str, ancestor: int, now: int) -> tuple[int, int]:
         """Take everything above block ``ancestor`` off the chain; return how many tasks were cancelled and orphaned."""
@@ -145,50 +151,54 @@ class Walk:
         self._whole.add(chain)
         return False
 
-    @staticmethod
-    def _revive(connection: Connection, step: Step, now: int) -> int:
-        """Bring back the rows of blocks that are on the chain again."""
-        off_chain = select(tasks.c.id, tasks.c.state, tasks.c.rule, tasks.c.digest, tasks.c.block_hash).where(
-            tasks.c.chain == step.chain,
-            tasks.c.block_number > (step.ancestor or step.after).number,
-            tasks.c.block_number <= step.cursor.number,
-            ~tasks.c.canonical,
+    def _revive(self, connection: Connection, step: Step, now: int) -> tuple[int, int]:
+        """Bring back the rows of blocks that are on the chain again; return how many go on, and how many are paired."""
+        off_chain = (
+            select(*_CAUSE, tasks.c.state, tasks.c.digest, tasks.c.block_hash)
+            .where(
+                tasks.c.chain == step.chain,
+                tasks.c.block_number > (step.ancestor or step.after).number,
+                tasks.c.block_number <= step.cursor.number,
+                ~tasks.c.canonical,
+            )
+            .order_by(tasks.c.id)
         )
         walked = {block.hash for block in step.blocks}
         walked.update(occasion.block.hash for occasion in step.occasions)
         rows = [row for row in connection.execute(off_chain) if row.block_hash in walked]
         _set(connection, [row.id for row in rows], canonical=True, orphaned=False)
-        back = [row for row in rows if row.state == State.CANCELLED]
+        cancelled = [row for row in rows if row.state == State.CANCELLED]
+        orphans = self._pairs(connection, step.chain, [_Cause.of_row(row) for row in cancelled])
+        for row_id, orphan_id in orphans.items():
+            # What was cancelled here was sent from the block in between: it is done, or those bytes go out again.
+            _set(connection, [row_id], digest=None, signature=None, **_paired(orphan_id, now))
+        back = [row for row in cancelled if row.id not in orphans]
         alive: dict[str, Any] = {"claim": tasks.c.claim + 1, "not_before": 0, "error": None, "settled_at": None}
         _set(connection, [row.id for row in back if row.digest is None], state=State.PENDING, **alive)
         signed = [row for row in back if row.digest is not None]
         conflicts = conflicts_of(connection, signed)
         _set(connection, [row.id for row in signed if row.id not in conflicts], state=State.READY, **alive)
-        for row_id, (state, reason) in conflicts.items():
+        for row_id, conflict in conflicts.items():
             # Its effect was claimed by another row while it was cancelled: the digest stays theirs.
-            _set(connection, [row_id], state=state, error=reason, digest=None, signature=None, settled_at=now)
-        return len(back)
+            _set(connection, [row_id], digest=None, signature=None, settled_at=now, **conflict.values)
+        return len(rows) - len(cancelled) + len(back), len(orphans)
 
     def _append(self, connection: Connection, step: Step, chain_id: int, now: int, *, again: bool) -> tuple[int, int]:
         if not step.occasions:
             return 0, 0
         fresh = {occasion.key(chain_id): occasion for occasion in step.occasions}  # a dict: a log may come twice
-        orphans: dict[int, int] = {}
+        orphans: dict[Any, int] = {}
         if again:
             known = _known_keys(connection, list(fresh))
             fresh = {key: occasion for key, occasion in fresh.items() if key not in known}
-            orphans = self._pairs(connection, step.chain, list(fresh.values()))
+            orphans = self._pairs(connection, step.chain, [_Cause.of(key, each) for key, each in fresh.items()])
         rows = []
         for key, occasion in fresh.items():
             row = self._row(key, occasion, step.chain, now)
-            orphan_id = orphans.get(id(occasion))
-            if orphan_id is not None:
-                row |= {"state": State.SKIPPED, "paired_id": orphan_id, "settled_at": now}
-                row["error"] = f"already sent as task {orphan_id}"
+            if key in orphans:
+                row |= _paired(orphans[key], now)
             rows.append(row)
-        if rows:
-            _APPEND.run(connection, rows)
-        return len(rows), len(orphans)
+        return _APPEND.run(connection, rows) if rows else 0, len(orphans)
 
     def _row(self, key: str, occasion: Occasion, chain: str, now: int) -> dict[str, Any]:
         log = occasion.log
@@ -212,33 +222,31 @@ class Walk:
             "settled_at": None,
         }
 
-    def _pairs(self, connection: Connection, chain: str, fresh: Sequence[Occasion]) -> dict[int, int]:
-        """Find, for triggers of ``once`` rules, the orphans that were sent for the same cause: id(occasion) → task id."""
-        wanted = [occasion for occasion in fresh if self.rules[occasion.rule].once]
+    def _pairs(self, connection: Connection, chain: str, causes: Sequence["_Cause"]) -> dict[Any, int]:
+        """Find, for triggers of ``once`` rules, the orphans that were sent for the same cause: id → the orphan's id."""
+        wanted = [cause for cause in causes if cause.rule in self.rules and self.rules[cause.rule].once]
         if not wanted:
             return {}
         pair = tasks.alias("pair")
-        paired = select(pair.c.paired_id).where(pair.c.paired_id == tasks.c.id, pair.c.canonical).exists()
+        taken = select(pair.c.paired_id).where(pair.c.paired_id == tasks.c.id, pair.c.canonical).exists()
         resting = connection.execute(
-            select(tasks.c.id, tasks.c.rule, tasks.c.block_number, tasks.c.transaction_hash, tasks.c.log)
-            .where(tasks.c.chain == chain, ~tasks.c.canonical, tasks.c.orphaned, ~paired)
+            select(*_CAUSE)
+            .where(tasks.c.chain == chain, ~tasks.c.canonical, tasks.c.orphaned, ~taken)
             .order_by(tasks.c.id)
-        ).all()
-        if not resting:
-            return {}
-        waiting: dict[tuple[str, Any], list[Any]] = {}
+        )
+        waiting: dict[tuple[str, Any], list[_Cause]] = {}
         for row in resting:
-            cause = row.transaction_hash if row.transaction_hash is not None else row.block_number
-            waiting.setdefault((row.rule, cause), []).append(row)
-        pairs: dict[int, int] = {}
+            orphan = _Cause.of_row(row)
+            waiting.setdefault(orphan.same, []).append(orphan)
+        pairs: dict[Any, int] = {}
         # Equal logs first: what is left is paired in log order, for arguments such as block.number do change.
         for same_log in (True, False):
-            for occasion in wanted:
-                rows = waiting.get((occasion.rule, _cause(occasion)), [])
-                match = next((row for row in rows if not same_log or row.log == _packed_log(occasion)), None)
-                if match is not None and id(occasion) not in pairs:
-                    pairs[id(occasion)] = match.id
-                    rows.remove(match)
+            for cause in wanted:
+                orphans = waiting.get(cause.same, [])
+                match = next((orphan for orphan in orphans if not same_log or orphan.log == cause.log), None)
+                if match is not None and cause.id not in pairs:
+                    pairs[cause.id] = match.id
+                    orphans.remove(match)
         return pairs
 
     @staticmethod
@@ -285,12 +293,35 @@ def unpacked(stored: bytes, block_number: int, block_hash: bytes, transaction_ha
     )
 
 
-def _cause(occasion: Occasion) -> Any:
-    return occasion.block.number if occasion.log is None else occasion.log.transaction_hash
+def _paired(orphan_id: int, now: int) -> dict[str, Any]:
+    error = f"already sent as task {orphan_id}"
+    return {"state": State.SKIPPED, "paired_id": orphan_id, "error": error, "settled_at": now}
 
 
-def _packed_log(occasion: Occasion) -> bytes | None:
-    return None if occasion.log is None else packed(occasion.log)
+@dataclass(frozen=True, slots=True)
+class _Cause:
+    """What made a task, as far as it can be recognised in another block; ``id`` says whose it is."""
+
+    id: Any
+    rule: str
+    place: Any  # the transaction's hash, or the block's number where no log was the cause
+    log: bytes | None  # packed
+
+    @property
+    def same(self) -> tuple[str, Any]:
+        return self.rule, self.place
+
+    @classmethod
+    def of(cls, key: str, occasion: Occasion) -> "_Cause":
+        log = occasion.log
+        if log is None:
+            return cls(key, occasion.rule, occasion.block.number, None)
+        return cls(key, occasion.rule, log.transaction_hash, packed(log))
+
+    @classmethod
+    def of_row(cls, row: Any) -> "_Cause":
+        place = row.block_number if row.transaction_hash is None else row.transaction_hash
+        return cls(row.id, row.rule, place, row.log)
 
 
 def _known_keys(connection: Connection, keys: Sequence[str]) -> set[str]:

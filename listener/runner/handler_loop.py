@@ -13,6 +13,7 @@ import aiohttp
 import structlog
 
 from listener.journal import Claimed
+from listener.loops import new_event_loop
 from listener.runner.execution import Outcome, Work, execute
 
 log = structlog.get_logger()
@@ -32,7 +33,7 @@ class HandlerLoop:
         self._performer = performer
         self._deliver = deliver
         self._stages = asyncio.get_running_loop()
-        self._loop = asyncio.new_event_loop()
+        self._loop = new_event_loop()
         self._outcomes: list[Outcome] = []
         self._lock = threading.Lock()
         self._running: set[asyncio.Task[None]] = set()  # the loop itself holds its tasks only weakly

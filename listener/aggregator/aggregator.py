@@ -1,5 +1,5 @@
 """
-The edge to the aggregator: ``sendTask`` over JSON-RPC and keep-alive HTTP, and what its answers mean.
+``sendTask``, and what its answers mean.
 
 A success says only that the node took the task and gossips it. HTTP 200 with a JSON-RPC error is an error. No source
 tells the node's error codes, so only errors that the same bytes can never pass are permanent.
@@ -10,9 +10,9 @@ import itertools
 import re
 from typing import Any
 
-import aiohttp
 import orjson
 
+from listener.aggregator.connections import Connections
 from listener.errors import AggregatorDeclined, AggregatorRefused, AggregatorUnavailable
 from listener.model import Payload
 
@@ -37,11 +37,10 @@ class Aggregator:
     """
 
     def __init__(
-        self, url: str, shown: str, session: aiohttp.ClientSession, *, timeout_s: float, target_chain_id: int | None
+        self, url: str, shown: str, *, timeout_s: float, target_chain_id: int | None = None
     ) -> None:
         self.name = shown
-        self._url = url
-        self._session = session
+        self._connections = Connections(url)
         self._timeout_s = timeout_s
         self._more: tuple[Any, ...] = () if target_chain_id is None else ("ecdsa", target_chain_id)
         self._ids = itertools.count(1)
@@ -62,14 +61,16 @@ class Aggregator:
             {"jsonrpc": "2.0", "id": next(self._ids), "method": "sendTask", "params": self._params(payload)}
         )
         try:
-            async with (
-                asyncio.timeout(self._timeout_s),
-                self._session.post(self._url, data=body, headers={"content-type": "application/json"}) as response,
-            ):
-                return judge(response.status, await response.read())
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            async with asyncio.timeout(self._timeout_s):
+                answer = await self._connections.post(body)
+        except (TimeoutError, OSError) as error:
             # The error's own text may hold the URL, and the URL a credential: only its kind is told.
             raise AggregatorUnavailable(f"{self.name}: no answer: {type(error).__name__}") from error
+        return judge(answer.status, answer.body)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        self._connections.close()
 
     def _params(self, payload: Payload) -> list[Any]:
         return [

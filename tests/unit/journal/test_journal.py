@@ -1,0 +1,137 @@
+"""The journal as a whole: what it said is written is there after a kill, and who waits is woken."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from world import CHAIN, RULES, START, World, block, event, fired, query, sent
+
+from listener.journal import Journal
+from listener.model import State
+
+# Walks, executes and sends for ever, and says on stdout what the journal told it is written.
+CHILD = """
+import asyncio, sys
+from pathlib import Path
+sys.path.insert(0, {folder!r})
+from world import World, block, event, fired
+
+async def main():
+    async with World(Path(sys.argv[1])) as world:
+        print("begun", flush=True)
+        for number in range(11, 100_000):
+            await world.walk(fired("blocks", block(number)), event("events", block(number), tx=number))
+            print("walked", number, block(number).hash.hex(), flush=True)
+            claimed = await world.claim("events") + await world.claim("blocks")
+            for task_id, state in (await world.sign(claimed)).items():
+                print("signed", task_id, flush=True)
+            parcels = await world.hand_out(1)
+            for parcel in parcels:
+                print("sending", parcel.id, parcel.payload.digest.hex(), parcel.payload.signature.hex(), flush=True)
+            if number % 3:
+                await world.accept(parcels)
+                for parcel in parcels:
+                    print("accepted", parcel.id, flush=True)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("after_lines", [3, 40, 400])
+async def test_what_was_said_to_be_written_is_there_after_a_kill(tmp_path: Path, after_lines: int) -> None:
+    path = tmp_path / "listener.db"
+    script = CHILD.format(folder=str(Path(__file__).parents[1]))
+    with subprocess.Popen(  # noqa: S603, ASYNC220 - our own interpreter and script, and nothing else runs here
+        [sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        said = [child.stdout.readline() for _ in range(after_lines)]
+        child.send_signal(signal.SIGKILL)
+        said += [line for line in child.stdout.readlines() if line.endswith("\n")]
+    words = [line.split() for line in said]
+    rows = {row["id"]: row for row in query(path, "SELECT * FROM tasks")}
+    (chain,) = query(path, "SELECT number, hash FROM chains")
+
+    walked = [word for word in words if word[0] == "walked"]
+    if walked:
+        assert chain["number"] >= int(walked[-1][1])
+    assert len(rows) == 2 * (chain["number"] - START), "the rows and the cursor are one"
+    for word in words:
+        if word[0] == "signed":
+            assert rows[int(word[1])]["digest"] is not None
+        if word[0] == "sending":
+            row = rows[int(word[1])]
+            assert (row["digest"].hex(), row["signature"].hex()) == (word[2], word[3])
+        if word[0] == "accepted":
+            assert rows[int(word[1])]["state"] == "accepted"
+
+    # A new process takes over at once, and sends what the old one had in hand as it was.
+    journal = await Journal.open(path, RULES)
+    running, ready = await journal.recover({})
+    assert running == sum(row["state"] == "running" for row in rows.values())
+    assert ready == sum(row["state"] == "ready" for row in rows.values())
+    for parcel in await journal.hand_out(1000):
+        assert (parcel.payload.digest, parcel.payload.signature) == (
+            rows[parcel.id]["digest"],
+            rows[parcel.id]["signature"],
+        )
+        assert not parcel.fresh
+    await journal.close()
+
+
+async def test_a_journal_is_read_by_others_while_it_is_open(world: World) -> None:
+    await world.walk(fired("blocks", block(11)))
+    assert world.states() == ["pending"]
+
+
+async def test_what_happens_at_the_same_time_happens_one_after_the_other(world: World) -> None:
+    """Claims, results, hand-outs and steps from four loops: no task is lost or taken twice."""
+    blocks, claimed, handed = 60, [], []
+
+    async def walk() -> None:
+        for number in range(START + 1, START + 1 + blocks):
+            await world.walk(fired("blocks", block(number)))
+
+    async def run() -> None:
+        while len(claimed) < blocks:
+            mine = await world.claim("blocks", slots=3)
+            claimed.extend(task.id for task in mine)
+            await world.sign(mine)
+
+    async def send() -> None:
+        while len(handed) < blocks:
+            mine = await world.hand_out(2)
+            handed.extend(parcel.id for parcel in mine)
+            await world.accept(mine)
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        for work in (walk, run, run, send, send):
+            group.create_task(work())
+    assert sorted(claimed) == sorted(handed) == list(range(1, blocks + 1))
+    assert set(world.states()) == {"accepted"}
+
+
+async def test_the_submitter_is_woken_by_a_signature_and_by_what_comes_back(world: World) -> None:
+    heard: list[str] = []
+    world.journal.on_ready = lambda: heard.append("ready")
+    await world.walk(event("events", block(11)))
+    assert heard == []
+    await world.execute("events")
+    assert heard == ["ready"]
+    await world.hand_out()
+    await world.journal.take_back([sent(1, State.READY)])
+    await world.fork(block(START), to=block(11, "b"))
+    assert heard == ["ready"]
+    await world.walk(event("events", block(12, "b")))
+    assert heard == ["ready"] * 2, "its cause came back"
+    await world.fork(block(START), event("events", block(11)))
+    assert heard == ["ready"] * 3, "its block came back"
+
+
+async def test_the_frontier_is_known_after_each_step(world: World) -> None:
+    await world.walk(to=block(20), final=15)
+    assert world.journal.cursors[CHAIN] == block(20).cursor
+    assert (world.journal.frontiers[CHAIN].head, world.journal.frontiers[CHAIN].final) == (20, 15)

@@ -1,0 +1,247 @@
+"""
+Whatever the chain, the handlers, the aggregator and the process do, in whatever order: nothing is missed, nothing doubled.
+
+A chain of one transaction after another forks at random. In the end all that is due is executed and sent, and the
+canonical chain is compared with what was accepted.
+"""
+
+import random
+import shutil
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from world import CHAIN, CHAIN_ID, NOW, RULES, START, block, chain_row, event, fired, frontier, query, sent, signed
+
+from listener.journal import Due, Step, chain_rows, execution
+from listener.journal.database import open_engine, upgrade
+from listener.journal.sending import Outbox
+from listener.journal.walk import Walk
+from listener.model import Block, Occasion, State
+
+ACTIONS = ("grow", "grow", "fork", "fork", "return", "claim", "sign", "sign", "hand", "accept", "fail", "restart")
+BRANCHES = "abcdef"
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A journal that just began, to be copied: making one takes longer than a whole example."""
+    path = tmp_path_factory.mktemp("empty") / "listener.db"
+    engine = open_engine(path)
+    upgrade(engine)
+    with engine.begin() as connection:
+        chain_rows.begin(connection, row=chain_row(), now=NOW)
+    engine.dispose()
+    return path
+
+
+class Life:
+    """One journal's life, action by action, in the writer's own words but without its thread."""
+
+    def __init__(self, path: Path, seed: int) -> None:
+        self.random = random.Random(seed)  # noqa: S311 - a test that can be repeated
+        self.path = path
+        self.engine = open_engine(path)
+        self.connection = self.engine.connect()
+        self.connection.connection.cursor().execute("PRAGMA synchronous=OFF")
+        self.chain: list[Block] = [block(START)]
+        self.places: dict[bytes, tuple[int, ...]] = {}  # by block: the transactions in it
+        self.forks = 0
+        self.old: list[list[Block]] = []
+        self.payloads: dict[int, tuple[Any, ...]] = {}  # by task
+        self.delivered: set[bytes] = set()  # digests that the aggregator took
+        self.begun: defaultdict[tuple[str, Any], set[bytes]] = defaultdict(set)  # by cause: digests whose send began
+        self._start()
+
+    def close(self) -> None:
+        self.connection.close()
+        self.engine.dispose()
+
+    def _start(self) -> None:
+        self.touched: set[int] = set()
+        self.walk = Walk(dict(RULES), self.touched)
+        self.outbox = Outbox(self.touched)
+        self.running: list[Any] = []
+        self.in_hand: list[Any] = []
+        with self.connection.begin():
+            execution.recover(self.connection, {}, NOW)
+            self.outbox.find(self.connection)
+
+    def occasions(self, at: Block) -> list[Occasion]:
+        found = [fired("blocks", at), fired("blocks-once", at)] if at.number % 2 else []
+        for index, tx in enumerate(self.places.get(at.hash, ())):
+            found += [event("events", at, tx=tx, index=index), event("events-rerun", at, tx=tx, index=index)]
+        return found
+
+    # Actions
+
+    def restart(self) -> None:
+        self._start()
+
+    def grow(self) -> None:
+        self._go(len(self.chain) - 1, self._new_blocks(self.chain, self.random.randint(1, 2)))
+
+    def fork(self) -> None:
+        keep = self.random.randint(max(0, len(self.chain) - 4), len(self.chain) - 1)
+        if keep == len(self.chain) - 1:
+            return
+        self.old.append(self.chain)
+        self._go(keep, self._new_blocks(self.chain[: keep + 1], self.random.randint(1, 3)))
+
+    def return_(self) -> None:
+        """Go back to a chain that was left before."""
+        if not self.old:
+            return
+        goal = self.random.choice(self.old)
+        keep = next((n for n, pair in enumerate(zip(self.chain, goal, strict=False)) if pair[0] != pair[1]), None)
+        if keep is None:
+            return
+        self.old.append(self.chain)
+        self._go(keep - 1, goal[keep:])
+
+    def _new_blocks(self, below: list[Block], count: int) -> list[Block]:
+        """Make blocks of a new branch; a transaction that was elsewhere before may move into them."""
+        self.forks += 1
+        held = {tx for known in below for tx in self.places.get(known.hash, ())}
+        made = []
+        for number in range(below[-1].number + 1, below[-1].number + 1 + count):
+            free = [tx for tx in range(6) if tx not in held]
+            here = tuple(self.random.sample(free, min(len(free), self.random.choice((0, 1, 1, 2)))))
+            held.update(here)
+            fresh = block(number, f"fork{self.forks}-")
+            self.places[fresh.hash] = here
+            made.append(fresh)
+        return made
+
+    def _go(self, keep: int, ahead: list[Block]) -> None:
+        if not ahead:
+            return
+        reorg = keep < len(self.chain) - 1
+        step = Step(
+            chain=CHAIN,
+            after=self.chain[-1].cursor,
+            cursor=ahead[-1].cursor,
+            frontier=frontier(ahead[-1].number),
+            ancestor=self.chain[keep].cursor if reorg else None,
+            blocks=ahead,
+            occasions=[occasion for each in ahead for occasion in self.occasions(each)],
+        )
+        with self.connection.begin():
+            self.walk.write(self.connection, step, CHAIN_ID, NOW)
+        self.chain = [*self.chain[: keep + 1], *ahead]
+
+    def claim(self) -> None:
+        rule = self.random.choice(list(RULES))
+        with self.connection.begin():
+            due = Due(rule=rule, slots=self.random.randint(1, 3), released=None)
+            self.running += execution.claim(self.connection, due, NOW)
+
+    def sign(self) -> None:
+        self.random.shuffle(self.running)
+        some, self.running = self.running[:2], self.running[2:]
+        if some:
+            with self.connection.begin():
+                execution.sign(self.connection, [signed(task, f"{task.key} {task.attempt}") for task in some], NOW)
+
+    def hand(self) -> None:
+        with self.connection.begin():
+            parcels = self.outbox.hand_out(self.connection, self.random.randint(1, 3), NOW)
+        rows = self.rows()
+        for parcel in parcels:
+            row = rows[parcel.id]
+            self.begun[row["rule"], cause(row)].add(parcel.payload.digest)
+            assert row["canonical"] or any(
+                other["canonical"] and other["paired_id"] == parcel.id for other in rows.values()
+            ), "sent for a block that is gone"
+            if self.random.random() < 0.7:  # it arrives, whether or not the answer does
+                self.delivered.add(parcel.payload.digest)
+        self.in_hand += parcels
+
+    def accept(self) -> None:
+        taken = [parcel for parcel in self.in_hand if parcel.payload.digest in self.delivered]
+        self._answer(taken, State.ACCEPTED)
+
+    def fail(self) -> None:
+        self._answer(self.in_hand[:2], State.READY)
+
+    def _answer(self, parcels: list[Any], state: State) -> None:
+        if parcels:
+            with self.connection.begin():
+                self.outbox.take_back(self.connection, [sent(parcel.id, state) for parcel in parcels])
+            self.in_hand = [parcel for parcel in self.in_hand if parcel not in parcels]
+
+    def settle(self) -> None:
+        """Let all that is due be executed and accepted."""
+        self.fail()
+        for _ in range(60):
+            for rule in RULES:
+                with self.connection.begin():
+                    self.running += execution.claim(self.connection, Due(rule=rule, slots=9, released=None), NOW)
+            while self.running:
+                self.sign()
+            with self.connection.begin():
+                self.in_hand += (parcels := self.outbox.hand_out(self.connection, 50, NOW))
+            for parcel in parcels:
+                row = self.rows()[parcel.id]
+                self.begun[row["rule"], cause(row)].add(parcel.payload.digest)
+            self.delivered.update(parcel.payload.digest for parcel in self.in_hand)
+            if not self.in_hand:
+                return
+            self.accept()
+        raise AssertionError("never at rest")
+
+    def rows(self) -> dict[int, dict[str, Any]]:
+        return {row["id"]: row for row in query(self.path, "SELECT * FROM tasks")}
+
+    # What must hold
+
+    def check_always(self) -> None:
+        for row in self.rows().values():
+            payload = (row["proof_of_task"], row["data"], row["digest"], row["signature"])
+            if row["state"] in ("ready", "accepted"):
+                assert self.payloads.setdefault(row["id"], payload) == payload, "a payload was written twice"
+            assert not (row["state"] in ("pending", "running") and not row["canonical"])
+        for (rule, place), digests in self.begun.items():
+            if RULES[rule].once:
+                assert len(digests) == 1, f"{rule} was sent twice for {place!r}"
+
+    def check_end(self) -> None:
+        rows = {row["key"]: row for row in self.rows().values()}
+        by_id = {row["id"]: row for row in rows.values()}
+        for at in self.chain:
+            for occasion in self.occasions(at):
+                row = rows[occasion.key(CHAIN_ID)]
+                assert row["canonical"]
+                if row["state"] == "skipped":
+                    assert RULES[occasion.rule].once
+                    row = by_id[row["paired_id"]]
+                assert row["state"] == "accepted", "missed"
+                assert row["digest"] in self.delivered
+
+
+def cause(row: dict[str, Any]) -> Any:
+    return row["transaction_hash"] or row["block_number"]
+
+
+@given(seed=st.integers(0, 2**32), actions=st.lists(st.sampled_from(ACTIONS), min_size=5, max_size=40))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_nothing_is_missed_and_nothing_doubled_whatever_happens_in_whatever_order(
+    empty: Path, seed: int, actions: list[str]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "listener.db"
+        shutil.copy(empty, path)
+        life = Life(path, seed)
+        try:
+            for action in actions:
+                getattr(life, "return_" if action == "return" else action)()
+                life.check_always()
+            life.settle()
+            life.check_always()
+            life.check_end()
+        finally:
+            life.close()
