@@ -16,7 +16,7 @@ help:
 	@echo "make demo [ARGS=...]   the daemon against a local chain; ARGS as in listener demo --help"
 	@echo "make test [ARGS=...]   all tests; ARGS go to pytest"
 	@echo "make lint              ruff, mypy, import-linter"
-	@echo "make bench             the benchmarks"
+	@echo "make bench [ARGS=...]  the daemon against a plain script, in tables; ARGS as in python -m bench --help"
 	@echo "make contracts         compile the contracts again"
 	@echo "make lock [ARGS=...]   pin the dependencies again; ARGS=--upgrade takes newer versions"
 	@echo "make clean             remove what make made"

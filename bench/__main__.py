@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import signal
 import sys
 import tempfile
 import time
@@ -13,6 +14,7 @@ import orjson
 from bench.client import BASELINE, DAEMON
 from bench.report import Run, as_json, table
 from bench.scenarios import SCENARIOS
+from listener.errors import ListenerError
 
 BUILD = Path(__file__).parents[1] / "build"  # on the project's disk: a journal in memory would have nothing to sync
 
@@ -43,7 +45,7 @@ def main() -> int:
     Measure and print.
 
     Returns:
-        0; 1 where a client missed, doubled or spoilt a task and so has no result.
+        0; 1 where a client missed, doubled or spoilt a task and so has no result, or where nothing could be measured.
     """
     parser = argparse.ArgumentParser(prog="python -m bench", description="The daemon against a plain web3.py script.")
     parser.add_argument("--rounds", type=int, default=3, help="default: 3")
@@ -51,11 +53,17 @@ def main() -> int:
     parser.add_argument("--client", action="append", choices=[BASELINE, DAEMON], help="default: both, in turn")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every run and the summary there too")
     options = parser.parse_args()
+    if sys.platform != "linux":
+        parser.error(f"memory and processor time come from /proc, which {sys.platform} has not; run it on Linux")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: children and folders do not stay behind
     scenarios = options.only or list(SCENARIOS)
     try:
         runs = asyncio.run(run(scenarios, options.rounds, options.client or [BASELINE, DAEMON]))
     except KeyboardInterrupt:
         return 130
+    except ListenerError as error:
+        sys.stderr.write(f"bench: {error}\n")
+        return 1
     sys.stdout.write(table(runs))
     if options.json is not None:
         options.json.write_bytes(orjson.dumps(as_json(runs), option=orjson.OPT_INDENT_2))

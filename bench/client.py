@@ -7,6 +7,7 @@ Linux only: memory and processor time come from /proc.
 import os
 import sys
 import time
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import orjson
 
-from bench.site import Site
+from bench.site import BenchError, Site
 from listener.devnet import child
 from listener.devnet.accounts import PERFORMER
 from listener.devnet.intent_sender import artifact
@@ -22,6 +23,7 @@ from listener.devnet.intent_sender import artifact
 BASELINE = "baseline"
 DAEMON = "daemon"
 STOP_S = 30.0
+LAST_WORDS = 2000  # characters
 CONFIG = """\
 [performer]
 key = {{ env = "PERFORMER_KEY" }}
@@ -55,20 +57,40 @@ concurrency = 32
 class Client:
     """One running client."""
 
-    pid: int
+    name: str
     started_at: float  # monotonic seconds, before its interpreter started
+    log: Path
+    process: Process
+
+    def check(self) -> None:
+        """
+        See that it still runs.
+
+        Raises:
+            BenchError: it ended by itself.
+        """
+        if self.process.returncode is not None:
+            code = self.process.returncode
+            raise BenchError(f"the {self.name} ended with exit code {code}: {self.last_words()}")
+
+    def last_words(self) -> str:
+        """Return the end of its log."""
+        return self.log.read_text(errors="replace").strip()[-LAST_WORDS:]
 
     def memory_mb(self, field: str) -> float:
         """Return ``VmRSS`` (now) or ``VmHWM`` (the most so far) in MB."""
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith(f"{field}:"):
-                return int(line.split()[1]) / 1024
-        raise RuntimeError(f"process {self.pid} has ended: no {field}")
+        self.check()
+        status = dict(line.split(":", 1) for line in self._kernel("status").splitlines())
+        return int(status[field].split()[0]) / 1024
 
     def processor_s(self) -> float:
         """Return the processor time used so far, user and system, in seconds."""
-        after_name = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        self.check()
+        after_name = self._kernel("stat").rsplit(")", 1)[1].split()
         return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
+
+    def _kernel(self, file: str) -> str:
+        return Path(f"/proc/{self.process.pid}/{file}").read_text()
 
 
 @asynccontextmanager
@@ -83,7 +105,7 @@ async def run_client(name: str, site: Site, folder: Path, *, start: int | None =
         start: the first block that counts; None is the next one.
 
     Raises:
-        RuntimeError: it ended by itself.
+        BenchError: it ended by itself.
     """
     command = _prepare(name, site, folder, start)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("LISTENER__")}
@@ -94,9 +116,9 @@ async def run_client(name: str, site: Site, folder: Path, *, start: int | None =
             *command, stderr=stderr, environment=environment | {"PERFORMER_KEY": PERFORMER.private_key}
         )
     try:
-        yield Client(process.pid, started_at)
-        if process.returncode is not None:
-            raise RuntimeError(f"the {name} ended with exit code {process.returncode}: {log.read_text()[-2000:]}")
+        client = Client(name, started_at, log, process)
+        yield client
+        client.check()
     finally:
         await child.stop(process, grace_s=STOP_S)
 

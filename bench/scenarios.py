@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.client import Client, run_client
-from bench.site import Seen, Site, open_site
+from bench.site import BenchError, Seen, Site, open_site
 from bench.verdict import block_of, faults
 
 READY_TIMEOUT_S = 30
 WARM_UP_BLOCKS = 10
 SETTLE_S = 0.3  # for what is sent twice, and for commits that follow an answer
 
-SINGLE_BLOCKS = 150
+SINGLE_BLOCKS = 120
 # Between blocks. A client that has just read an answer acknowledges it up to 40 ms later, and anvil's socket (which has
 # Nagle's algorithm on) keeps the next notification back as long: blocks nearer than that would measure the kernel.
 SINGLE_PAUSE_S = 0.1
@@ -28,7 +28,7 @@ CATCH_UP_BLOCKS = 2000
 CATCH_UP_INTENTS = 10  # in each block
 
 IDLE_START_S = 5  # to start and connect
-IDLE_S = 20
+IDLE_S = 15
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Result:
 
 async def single(client: str, folder: Path) -> Result:
     """One intent a block: from the block's notification to the arrival of its task."""
-    async with open_site() as site, run_client(client, site, folder):
-        first = await _warm(site)
+    async with open_site() as site, run_client(client, site, folder) as running:
+        first = await _warm(site, running)
         for _ in range(SINGLE_BLOCKS):
             await site.announce(1)
             await asyncio.sleep(SINGLE_PAUSE_S)
@@ -57,7 +57,7 @@ async def single(client: str, folder: Path) -> Result:
 async def burst(client: str, folder: Path, *, delay_s: float = 0) -> Result:
     """1,000 intents in a block: tasks a second from the block's notification to the arrival of its last task."""
     async with open_site(delay_s=delay_s) as site, run_client(client, site, folder) as running:
-        first = await _warm(site)
+        first = await _warm(site, running)
         before = await site.count()
         for block in range(1, BURST_BLOCKS + 1):
             await site.announce(BURST_INTENTS)
@@ -116,12 +116,15 @@ async def idle(client: str, folder: Path) -> Result:
     return Result(faults=wrong) if wrong else Result({"processor_percent": percent})
 
 
-async def _warm(site: Site) -> int:
+async def _warm(site: Site, client: Client) -> int:
     """Announce intents until the client answers, then a few more; return the first block after these."""
-    async with asyncio.timeout(READY_TIMEOUT_S):
-        while not await site.count():
-            await site.announce(1)
-            await asyncio.sleep(SETTLE_S)
+    ends_at = time.monotonic() + READY_TIMEOUT_S
+    while not await site.count():
+        client.check()
+        if time.monotonic() > ends_at:
+            raise BenchError(f"the {client.name} answered no intent within {READY_TIMEOUT_S} s: {client.last_words()}")
+        await site.announce(1)
+        await asyncio.sleep(SETTLE_S)
     for _ in range(WARM_UP_BLOCKS):
         await site.announce(1)
         await asyncio.sleep(SINGLE_PAUSE_S)

@@ -6,7 +6,7 @@ Everything listens on the loopback address alone and ends with the site.
 
 import asyncio
 import sys
-from asyncio.subprocess import PIPE
+from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from listener.devnet import child
 from listener.devnet.accounts import ACCOUNTS
 from listener.devnet.anvil import HOST, Anvil
 from listener.devnet.intent_sender import IntentSender
+from listener.errors import ListenerError
 
 CHAIN_ID = 10  # which the intents ask for
 CALL_DATA = (
@@ -27,6 +28,10 @@ CALL_DATA = (
 START_TIMEOUT_S = 20
 POLL_S = 0.05
 STALLED_S = 10.0  # without a new task: what is missing will not come
+
+
+class BenchError(ListenerError):
+    """Nothing can be measured."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +103,16 @@ async def open_site(*, delay_s: float = 0, block_time_s: float | None = None) ->
             stderr=sys.stderr.fileno(),
         )
         try:
-            if witness.stdout is None:
-                raise RuntimeError("the witness has no output")
-            async with asyncio.timeout(START_TIMEOUT_S):
-                port = int(await witness.stdout.readline())
-            yield Site(anvil, sender, f"http://{HOST}:{port}", session)
+            yield Site(anvil, sender, f"http://{HOST}:{await _port(witness)}", session)
         finally:
             await child.stop(witness)
+
+
+async def _port(witness: Process) -> int:
+    if witness.stdout is None:
+        raise BenchError("the witness was started without a pipe")
+    async with asyncio.timeout(START_TIMEOUT_S):
+        line = await witness.stdout.readline()
+    if not line:
+        raise BenchError("the witness ended before it listened; what it said is above")
+    return int(line)

@@ -1,8 +1,8 @@
 """
 The daemon: opens the edges, builds the stages, and runs them in one TaskGroup until it is told to stop.
 
-The first SIGINT or SIGTERM asks the stages to finish what is in hand; after the grace they are cancelled. A second signal
-cancels at once, and the process exits 1.
+The first SIGINT or SIGTERM asks the stages to finish what is in hand; after the grace they are cancelled. A second
+signal cancels at once, and the process exits 1.
 """
 
 import asyncio
@@ -116,7 +116,7 @@ async def build(
 ) -> list[Stage]:
     """Open the edges and make the stages that stand on them; the stack closes the edges in reverse."""
     if settings.performer is None or settings.performer.key is None or settings.aggregator is None:
-        raise ConfigError("no rules: there is nothing to run; write a [[rules]] block")
+        raise ConfigError("there are no rules, so there is nothing to run; write a [[rules]] block")
     signer = Signer(settings.performer.key.get_secret_value(), settings.performer.address)
     journal = await Journal.open(settings.journal.path, _facts(settings))
     edges.push_async_callback(journal.close)

@@ -18,6 +18,14 @@ class ListenerError(Exception):
     """The root; never raised itself."""
 
 
+def expected_fault(error: BaseException) -> ListenerError | None:
+    """Find the error that is meant for the operator, in whatever groups it came; None when there is a bug to see."""
+    if isinstance(error, BaseExceptionGroup):
+        found = [expected_fault(part) for part in error.exceptions]
+        return found[0] if all(found) else None
+    return error if isinstance(error, ListenerError) else None
+
+
 class ConfigError(ListenerError):
     """What the operator wrote cannot be used."""
 

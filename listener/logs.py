@@ -1,8 +1,8 @@
 """
 Sets logging up: facts as events with fields, on stderr, with every secret taken out in one place.
 
-JSON when stderr is not a terminal, readable text when it is. What a line must never show is known here: the secrets that
-the configuration read, and credentials in anything that looks like a URL.
+JSON when stderr is not a terminal, readable text when it is. What a line must never show is known here: the secrets
+that the configuration read, and credentials in anything that looks like a URL.
 """
 
 import logging
@@ -52,6 +52,14 @@ class Redactor:
         return self.text(str(value))
 
 
+_redactor = Redactor(())
+
+
+def redacted(text: str) -> str:
+    """Return a text as it may be stored or shown: without the secrets that ``configure`` was told of."""
+    return _redactor.text(text)
+
+
 def configure(level: str, form: Literal["auto", "json", "text"], secrets: Iterable[str] = ()) -> None:
     """
     Set structlog up for this process.
@@ -61,13 +69,15 @@ def configure(level: str, form: Literal["auto", "json", "text"], secrets: Iterab
         form: ``auto`` is text on a terminal and JSON elsewhere.
         secrets: texts that no line may show.
     """
+    global _redactor  # noqa: PLW0603 - logging is set up once for the process, as everywhere
+    _redactor = Redactor(secrets)
     as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
     processors: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
-        Redactor(secrets),
+        _redactor,
     ]
     if as_text:
         processors.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))

@@ -9,7 +9,7 @@ import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from hexbytes import HexBytes
@@ -23,12 +23,15 @@ SettingsT = TypeVar("SettingsT")
 
 
 class State(enum.StrEnum):
-    """Where a task is on its way; the last seven are ends."""
+    """Where a task is on its way; from ``approved`` on they are ends, and without an attestation chain so is ``accepted``."""
 
     PENDING = "pending"  # journaled, waiting for its confirmations or a free slot
     RUNNING = "running"  # in a handler's hands
     READY = "ready"  # signed and durable, to be sent
     ACCEPTED = "accepted"  # taken by the aggregator
+    APPROVED = "approved"  # settled on chain
+    REJECTED = "rejected"  # refused on chain
+    UNKNOWN = "unknown"  # no outcome was seen in time
     SKIPPED = "skipped"  # nothing to do, or done under another task
     EXPIRED = "expired"  # too old when its turn came
     CANCELLED = "cancelled"  # its block left the chain before a send began
@@ -49,6 +52,7 @@ class Block:
 
     @property
     def cursor(self) -> "Cursor":
+        """Where a walk stands that has written this block."""
         return Cursor(self.number, self.hash)
 
 
@@ -118,7 +122,7 @@ class Trigger:
     epoch: int | None = None
     event: Event | None = None
     body: Any = None
-    due: datetime = datetime.fromtimestamp(0, UTC)
+    due: datetime  # the block's time; the planned time, or the arrival
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,15 +164,18 @@ class Verdict:
 
     @classmethod
     def approve(cls) -> "Verdict":
-        return cls(True)
+        """Say that the claim is right."""
+        return cls(approved=True)
 
     @classmethod
     def reject(cls, reason: str) -> "Verdict":
-        return cls(False, reason)
+        """Say that the claim is wrong, and why."""
+        return cls(approved=False, reason=reason)
 
     @classmethod
     def unsure(cls, reason: str) -> "Verdict":
-        return cls(None, reason)
+        """Say that we cannot judge, and why."""
+        return cls(approved=None, reason=reason)
 
 
 class ChainReader(Protocol):

@@ -1,8 +1,8 @@
 """
 The stage that sends ready tasks to the aggregator, the identical bytes again until they are taken or given up.
 
-Bounded requests in flight. While the aggregator cannot be reached one send at a time is tried, after a growing pause, so
-that neither a long outbox nor a long outage makes a storm.
+Bounded requests in flight. While the aggregator cannot be reached one send at a time is tried, after a growing pause,
+so that neither a long outbox nor a long outage makes a storm.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import structlog
 from listener.aggregator import Aggregator
 from listener.errors import AggregatorDeclined, AggregatorRefused, AggregatorUnavailable
 from listener.journal import Journal, Parcel, Sent, now_us
+from listener.logs import redacted
 from listener.model import State
 
 log = structlog.get_logger()
@@ -81,13 +82,13 @@ class Submitter:
             known = await self._aggregator.send(parcel.payload)
             sent = self._accepted(parcel, begun, known=known)
         except AggregatorRefused as error:
-            sent = self._failed(parcel, begun, str(error))
+            sent = self._failed(parcel, begun, redacted(str(error)))
         except AggregatorDeclined as error:
             self._failures = 0
-            sent = self._later(parcel, begun, str(error))
+            sent = self._later(parcel, begun, redacted(str(error)))
         except AggregatorUnavailable as error:
-            self._rest(parcel, str(error))
-            sent = self._later(parcel, begun, str(error))
+            self._rest(parcel, redacted(str(error)))
+            sent = self._later(parcel, begun, redacted(str(error)))
         finally:
             self._sending -= 1
         self._sent.append(sent)

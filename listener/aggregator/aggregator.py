@@ -17,8 +17,10 @@ from listener.errors import AggregatorDeclined, AggregatorRefused, AggregatorUna
 from listener.model import Payload
 
 INVALID_PARAMS = -32602
-_ALREADY = re.compile(r"messagealreadysigned|0x8a206046", re.IGNORECASE)
-_ALREADY_WORDS = re.compile(r"known|signed|submitted|exists", re.IGNORECASE)
+_ALREADY = re.compile(
+    r"messagealreadysigned|0x8a206046|already[\W_]*(?:been[\W_]*)?(?:known|signed|submitted|exists)", re.IGNORECASE
+)
+_ALREADY_WORDS = re.compile(r"\b(?:known|signed|submitted|exists)\b", re.IGNORECASE)  # not "unknown"
 # The contract's errors by name and selector: InvalidPerformerSignature, TaskDefinitionNotFound, InvalidTaskDefinition.
 _PERMANENT = re.compile(
     r"invalidperformersignature|0x57c3c396|taskdefinitionnotfound|0x42643c32|invalidtaskdefinition|0x5a31d91b",
@@ -36,9 +38,7 @@ class Aggregator:
         target_chain_id: sent as the 7th parameter, after the signature type; None sends the first five alone.
     """
 
-    def __init__(
-        self, url: str, shown: str, *, timeout_s: float, target_chain_id: int | None = None
-    ) -> None:
+    def __init__(self, url: str, shown: str, *, timeout_s: float, target_chain_id: int | None = None) -> None:
         self.name = shown
         self._connections = Connections(url)
         self._timeout_s = timeout_s
@@ -65,7 +65,7 @@ class Aggregator:
                 answer = await self._connections.post(body)
         except (TimeoutError, OSError) as error:
             # The error's own text may hold the URL, and the URL a credential: only its kind is told.
-            raise AggregatorUnavailable(f"{self.name}: no answer: {type(error).__name__}") from error
+            raise AggregatorUnavailable(f"{self.name}: no answer: {_kind(error)}") from error
         return judge(answer.status, answer.body)
 
     async def close(self) -> None:
@@ -81,6 +81,12 @@ class Aggregator:
             "0x" + payload.signature.hex(),
             *self._more,
         ]
+
+
+def _kind(error: OSError | TimeoutError) -> str:
+    if isinstance(error, TimeoutError):
+        return "it took too long"
+    return error.strerror or type(error).__name__
 
 
 def judge(status: int, raw: bytes) -> bool:
@@ -102,15 +108,15 @@ def judge(status: int, raw: bytes) -> bool:
         raise AggregatorUnavailable(f"HTTP {status} with an answer that is not JSON-RPC")
     fault = answer.get("error")
     if fault is not None:
-        return _judge_error(fault)
+        return _judge_error(fault, raw.decode(errors="replace"))
     if status != 200 or "result" not in answer:
         raise AggregatorUnavailable(f"HTTP {status} without a result")
     return False
 
 
-def _judge_error(fault: Any) -> bool:
+def _judge_error(fault: Any, text: str) -> bool:
+    """Judge an error by its code and by every word of the answer: where a node puts the contract's reason is unknown."""
     code = fault.get("code") if isinstance(fault, dict) else None
-    text = orjson.dumps(fault).decode() if not isinstance(fault, str) else fault
     if _ALREADY.search(text) or ("already" in text.lower() and _ALREADY_WORDS.search(text)):
         return True
     shown = f"error {code}: {_message(fault)}"

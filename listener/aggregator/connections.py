@@ -17,8 +17,11 @@ import httptools
 MAX_ANSWER = 2**20  # bytes; an answer to sendTask has a few hundred
 
 
-class ConnectionLost(OSError):  # noqa: N818 - named for what happened
+class ConnectionLost(OSError):
     """The connection ended before the answer was there."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__(None, how)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ class Chain:
         self.endpoints: list[Endpoint] = []
         self.lines: list[WebsocketEndpoint] = []  # those of them that push, and must be kept open
         self.pushed: dict[bytes, Block] = {}  # by parent hash: what to walk next
-        self._rest_until: dict[str, float] = {}
+        self._rest_until: dict[Endpoint, float] = {}
 
     def add(self, url: str, shown: str, session: aiohttp.ClientSession) -> None:
         """Add an endpoint, after those that are preferred to it; ``shown`` is its URL without secrets."""
@@ -62,7 +62,7 @@ class Chain:
             self.lines.append(line)
             self.endpoints.append(line)
         else:
-            self.endpoints.append(HttpEndpoint(url, shown, session))
+            self.endpoints.append(HttpEndpoint(url, shown, self.chain_id, session))
 
     def _on_head(self, header: Any) -> None:
         """Keep a pushed header as a hint; one that is not a header only wakes."""
@@ -82,6 +82,11 @@ class Chain:
         """Whether a websocket tells of new heads, so that asking for them can be rare."""
         return any(line.connected for line in self.lines)
 
+    def drop_lines(self, reason: str) -> None:
+        """End the lines that push, so that new ones are made."""
+        for line in self.lines:
+            line.drop(reason)
+
     # Calls
 
     async def call(self, method: str, params: list[Any]) -> Any:
@@ -99,7 +104,7 @@ class Chain:
             except RpcError as error:
                 failure = failure if isinstance(failure, RpcError) else error
             except ChainUnavailable as error:
-                self._rest_until[endpoint.name] = time.monotonic() + COOL_DOWN_S
+                self._rest_until[endpoint] = time.monotonic() + COOL_DOWN_S
                 failure = failure or error
         raise failure or ChainUnavailable(f"chain {self.name}: no endpoint is connected")
 
@@ -173,4 +178,4 @@ class Chain:
         """Put the endpoints that rest after a failure last: they are still better than none."""
         now = time.monotonic()
         ready = [endpoint for endpoint in self.endpoints if endpoint.connected]
-        return sorted(ready, key=lambda endpoint: self._rest_until.get(endpoint.name, 0.0) > now)
+        return sorted(ready, key=lambda endpoint: self._rest_until.get(endpoint, 0.0) > now)

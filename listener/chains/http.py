@@ -14,11 +14,13 @@ CALL_TIMEOUT_S = 20.0
 
 
 class HttpEndpoint:
-    """Calls one HTTP URL. ``name`` is the URL without its secrets."""
+    """Calls one HTTP URL, once it has proved to be on the right chain. ``name`` is the URL without its secrets."""
 
-    def __init__(self, url: str, name: str, session: aiohttp.ClientSession) -> None:
+    def __init__(self, url: str, name: str, chain_id: int, session: aiohttp.ClientSession) -> None:
         self.name = name
         self._url = url
+        self._chain_id = chain_id
+        self._proved = False
         self._session = session
         self._ids = itertools.count(1)
 
@@ -33,8 +35,20 @@ class HttpEndpoint:
 
         Raises:
             RpcError: the node answered with an error.
-            ChainUnavailable: it did not answer, or not with JSON-RPC.
+            ChainUnavailable: it did not answer, not with JSON-RPC, or is on another chain.
         """
+        if not self._proved:
+            check_chain_id(self.name, await self._post("eth_chainId", []), self._chain_id)
+            self._proved = True
+        try:
+            return await self._post(method, params)
+        except RpcError:
+            raise
+        except ChainUnavailable:
+            self._proved = False  # whoever answers next behind this URL may be another node
+            raise
+
+    async def _post(self, method: str, params: list[Any]) -> Any:
         body = orjson.dumps({"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params})
         headers = {"content-type": "application/json"}
         try:
@@ -48,6 +62,21 @@ class HttpEndpoint:
             # The error's own text may hold the URL, and the URL a key: only its kind is told.
             raise ChainUnavailable(f"{self.name}: {method}: {type(error).__name__}") from error
         return result_of(raw, self.name, method, status)
+
+
+def check_chain_id(endpoint: str, answer: Any, expected: int) -> None:
+    """
+    Refuse an endpoint of another chain.
+
+    Raises:
+        ChainUnavailable: it is one, or does not say.
+    """
+    try:
+        found = int(answer, 16)
+    except (TypeError, ValueError) as error:
+        raise ChainUnavailable(f"{endpoint}: eth_chainId: not a number: {str(answer)[:50]}") from error
+    if found != expected:
+        raise ChainUnavailable(f"{endpoint}: it is chain {found}, not {expected}; correct the endpoint or chain_id")
 
 
 def result_of(raw: bytes, endpoint: str, method: str, status: int = 200) -> Any:

@@ -23,14 +23,15 @@ _BLOCK_PARAM = {
     "eth_getProof": 2,
     "eth_estimateGas": 1,
 }
+_NEWEST = ("latest", None)  # what web3.py asks for where the handler named no block
 
 
 class PinnedProvider(AsyncBaseProvider):
     """
     Sends web3.py's calls over a chain's endpoints, reading at one block.
 
-    The calls cross to the stages' loop, for handlers have a loop of their own. A block that a handler names itself is left
-    as it is.
+    The calls cross to the stages' loop, for handlers have a loop of their own. A block that a handler names itself is
+    left as it is.
     """
 
     def __init__(self, chain: Chain, loop: asyncio.AbstractEventLoop, block: int | bytes | str) -> None:
@@ -41,7 +42,7 @@ class PinnedProvider(AsyncBaseProvider):
 
     async def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         """Make one call; a node's error is handed to web3.py as such."""
-        call = self._chain.call(method, self._pinned(method, list(params)))
+        call = self._chain.call(*self._pinned(method, list(params)))
         try:
             result = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self._loop))
         except RpcError as error:
@@ -52,15 +53,17 @@ class PinnedProvider(AsyncBaseProvider):
         """Say whether any endpoint is connected."""
         return any(endpoint.connected for endpoint in self._chain.endpoints)
 
-    def _pinned(self, method: str, params: list[Any]) -> list[Any]:
-        place = _BLOCK_PARAM.get(method)
-        if place is None:
-            return params
+    def _pinned(self, method: str, params: list[Any]) -> tuple[str, list[Any]]:
+        if method == "eth_getBlockByNumber" and params[0] in _NEWEST:
+            if isinstance(self._block, dict):
+                return "eth_getBlockByHash", [self._block["blockHash"], *params[1:]]
+            return method, [self._block, *params[1:]]
+        place = _BLOCK_PARAM.get(method, len(params) + 1)
         if len(params) == place:
-            return [*params, self._block]
-        if len(params) > place and params[place] in ("latest", None):
-            return [*params[:place], self._block, *params[place + 1 :]]
-        return params
+            return method, [*params, self._block]
+        if len(params) > place and params[place] in _NEWEST:
+            return method, [*params[:place], self._block, *params[place + 1 :]]
+        return method, params
 
 
 def _block_param(block: int | bytes | str) -> Any:

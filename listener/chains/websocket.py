@@ -17,7 +17,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
-from listener.chains.http import CALL_TIMEOUT_S, rpc_error
+from listener.chains.http import CALL_TIMEOUT_S, check_chain_id, rpc_error
 from listener.errors import ChainUnavailable
 
 log = structlog.get_logger()
@@ -34,21 +34,23 @@ class WebsocketEndpoint:
 
     Args:
         on_head: called on the loop with each header that the node pushes.
-        on_open: called after each successful (re)connection, subscription included: whatever was missed is to be read.
+        on_change: called after each successful (re)connection, subscription included, for whatever was missed is to be
+            read; and after each loss, for from now on somebody has to ask.
     """
 
     def __init__(
-        self, url: str, name: str, chain_id: int, on_head: Callable[[Any], None], on_open: Callable[[], None]
+        self, url: str, name: str, chain_id: int, on_head: Callable[[Any], None], on_change: Callable[[], None]
     ) -> None:
         self.name = name
         self._url = url
         self._chain_id = chain_id
         self._on_head = on_head
-        self._on_open = on_open
+        self._on_change = on_change
         self._ids = itertools.count(1)
         self._pending: dict[int, tuple[str, asyncio.Future[Any]]] = {}
         self._connection: ClientConnection | None = None
         self._subscribed = False
+        self._heard_at = 0.0  # on the loop's clock: the last frame of any kind
 
     @property
     def connected(self) -> bool:
@@ -80,7 +82,9 @@ class WebsocketEndpoint:
         if connection is None:
             raise ChainUnavailable(f"{self.name}: {method}: not connected")
         call_id = next(self._ids)
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        asked_at = loop.time()
+        answer: asyncio.Future[Any] = loop.create_future()
         self._pending[call_id] = (method, answer)
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
@@ -88,9 +92,17 @@ class WebsocketEndpoint:
                 await connection.send(body, text=True)
                 return await answer
         except (WebSocketException, OSError, TimeoutError) as error:
+            if isinstance(error, TimeoutError) and self._heard_at < asked_at and connection is self._connection:
+                self.drop("it is open, but answers nothing")  # not this call is slow: nobody is there
             raise ChainUnavailable(f"{self.name}: {method}: {type(error).__name__}") from error
         finally:
             self._pending.pop(call_id, None)
+
+    def drop(self, reason: str) -> None:
+        """End the line that stands, so that a new one is made."""
+        if self._connection is not None:
+            log.warning("websocket.dropped", endpoint=self.name, reason=reason)
+            self._connection.transport.abort()
 
     async def _session(self) -> None:
         """Open, check, subscribe, and read until the line ends; a line that had worked ends without an error."""
@@ -110,26 +122,29 @@ class WebsocketEndpoint:
                     await self._subscribe()
                     log.info("websocket.opened", endpoint=self.name)
                     self._subscribed = True
-                    self._on_open()
+                    self._on_change()
                     await reader
             except* FAILURES as failures:
                 if not self._subscribed:
                     raise failures.exceptions[0] from None
                 log.warning("websocket.lost", endpoint=self.name, reason=_reason(failures.exceptions[0]))
             finally:
+                worked = self._subscribed
                 self._connection = None
                 self._subscribed = False
                 self._fail_pending()
+                if worked:
+                    self._on_change()
 
     async def _subscribe(self) -> None:
-        found = int(await self.call("eth_chainId", []), 16)
-        if found != self._chain_id:
-            raise ChainUnavailable(f"{self.name}: it is chain {found}, not {self._chain_id}; correct the endpoint")
+        check_chain_id(self.name, await self.call("eth_chainId", []), self._chain_id)
         await self.call("eth_subscribe", ["newHeads"])
 
     async def _read(self, connection: ClientConnection) -> None:
         while True:
-            self._receive(await connection.recv(decode=False))
+            raw = await connection.recv(decode=False)
+            self._heard_at = asyncio.get_running_loop().time()
+            self._receive(raw)
 
     def _receive(self, raw: bytes) -> None:
         try:
@@ -141,9 +156,11 @@ class WebsocketEndpoint:
             if not isinstance(item, dict):
                 continue
             if item.get("method") == "eth_subscription":
-                self._on_head((item.get("params") or {}).get("result"))
+                params = item.get("params")
+                self._on_head(params.get("result") if isinstance(params, dict) else None)
                 continue
-            waiting = self._pending.get(item.get("id"))  # type: ignore[arg-type]  # any JSON value may stand here
+            call_id = item.get("id")
+            waiting = self._pending.get(call_id) if isinstance(call_id, int) else None  # any JSON value may stand here
             if waiting is None or waiting[1].done():
                 continue
             method, answer = waiting

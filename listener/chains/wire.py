@@ -1,8 +1,8 @@
 """
 JSON-RPC as Ethereum nodes speak it, to and from our own values.
 
-A node's answer is checked here, once: what passes has the right shape, what does not is the node's fault and may pass at
-the next call.
+A node's answer is checked here, once: what passes has the right shape, what does not is the node's fault and may pass
+at the next call.
 """
 
 from collections.abc import Iterable, Sequence

@@ -10,7 +10,7 @@ import sys
 import typer
 
 from listener.cli import chains, check, demo, devnet, later, run, tasks
-from listener.errors import ConfigError, ListenerError
+from listener.errors import ConfigError, ListenerError, expected_fault
 
 EXIT_FAULT = 1  # a fault, or a check that failed
 EXIT_CONFIG = 2  # bad configuration or bad usage
@@ -30,7 +30,10 @@ def main() -> None:
     """Run the command line; one line on stderr for every expected error, never a traceback for a user's mistake."""
     try:
         app()
-    except ListenerError as error:
+    except (ListenerError, BaseExceptionGroup) as raised:
+        error = expected_fault(raised)
+        if error is None:
+            raise
         typer.echo(f"listener: {error}", err=True)
         sys.exit(EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAULT)
     except KeyboardInterrupt:

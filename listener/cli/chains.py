@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from listener.cli.run import CONFIG, ConfigPath
-from listener.cli.tasks import AsJson
+from listener.cli.tasks import AsJson, reading
 from listener.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,13 +37,9 @@ def list_(
     """
     import orjson  # noqa: PLC0415 - see cli/__init__.py
 
-    from listener.config import load  # noqa: PLC0415
-    from listener.journal.database import open_engine, require  # noqa: PLC0415
     from listener.journal.rows import list_chains  # noqa: PLC0415
 
-    path = load(config, os.environ, require_key=False).journal.path
-    require(path)
-    with open_engine(path).connect() as connection:
+    with reading(config) as connection:
         rows = list_chains(connection)
     if json:
         for row in rows:
@@ -82,10 +78,11 @@ def rewind(
 
 
 async def _rewind(path: Path, name: str, to: int | None) -> "Rewound":
-    from listener import app  # noqa: PLC0415
+    from listener import app, logs  # noqa: PLC0415
     from listener.config import load  # noqa: PLC0415
 
     settings = load(path, os.environ, require_key=False)
+    logs.configure(settings.logs.level, settings.logs.format, settings.secrets)
     if name not in settings.chains:
         raise ConfigError(f"chain {name}: config.toml has none of this name; it has {', '.join(settings.chains)}")
     return await app.rewind(settings, name, to)

@@ -58,6 +58,8 @@ def findings(path: Path, environ: Mapping[str, str], *, require_key: bool) -> It
         return
     yield Finding(OK, "config", _summary(path, config))
     yield from _key(path, environ, config)
+    if not config.rules:
+        yield Finding(FAILED, "rule", "there are no rules, so there is nothing to run", "write a [[rules]] block")
     for rule in config.rules:
         yield from _checked("rule", _meaning, config, rule)
     folder = path.absolute().parent

@@ -42,7 +42,7 @@ def run(
     if role != "performer":
         raise NotAvailable(f"--role {role}: not available yet")
     settings = load(config, os.environ)
-    logs.configure(settings.logs.level, settings.logs.format, _secrets(settings))
+    logs.configure(settings.logs.level, settings.logs.format, settings.secrets)
     ready = matchers(settings)
     found = handlers.load(settings.rules, config.absolute().parent)
     sys.exit(_run(daemon.run(settings, ready, found)))
@@ -53,15 +53,3 @@ def _run(main: Coroutine[Any, Any, int]) -> int:
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(main)
-
-
-def _secrets(settings: Any) -> list[str]:
-    """Return every text that no log line may show."""
-    secrets = []
-    if settings.performer is not None and settings.performer.key is not None:
-        secrets.append(settings.performer.key.get_secret_value().removeprefix("0x"))
-    urls = [endpoint for chain in settings.chains.values() for endpoint in chain.endpoints]
-    if settings.aggregator is not None:
-        urls.append(settings.aggregator.url)
-    secrets += [url.get_secret_value() for url in urls if url.get_secret_value() != url.redacted]
-    return secrets

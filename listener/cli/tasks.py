@@ -3,16 +3,19 @@
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from listener.cli.run import CONFIG, ConfigPath
-from listener.errors import ListenerError, NotAvailable
+from listener.errors import JournalError, ListenerError, NotAvailable
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection
 
     from listener.journal.rows import Filter
 
@@ -28,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 @commands.command("list")
-def list_(
+def list_(  # noqa: PLR0913, PLR0917 - one for each option
     config: ConfigPath = CONFIG,
     state: Annotated[list[str] | None, typer.Option(help="Only this state; may be repeated.")] = None,
     rule: Annotated[str | None, typer.Option(help="Only this rule.")] = None,
@@ -53,7 +56,8 @@ def list_(
         until=_time(until, "--until"),
         limit=limit,
     )
-    _print_lines(_engine(config), wanted) if json else _print_table(_engine(config), wanted)
+    with reading(config) as connection:
+        _print_lines(connection, wanted) if json else _print_table(connection, wanted)
 
 
 @commands.command()
@@ -69,7 +73,7 @@ def show(
     """
     from listener.journal.rows import find_task  # noqa: PLC0415
 
-    with _engine(config).connect() as connection:
+    with reading(config) as connection:
         found = find_task(connection, task)
     if found is None:
         raise ListenerError(f"task {task}: there is none of this id; `listener tasks list` shows them")
@@ -99,33 +103,46 @@ def export() -> None:
     raise NotAvailable("tasks export: not available yet")
 
 
-def _engine(config: Any) -> "Engine":
+@contextmanager
+def reading(config: Path) -> Iterator["Connection"]:
+    """
+    Open the journal for a listing, which makes none where there is none.
+
+    Raises:
+        JournalError: it is not there, not set up yet, or no journal at all.
+    """
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - see cli/__init__.py
+
     from listener.config import load  # noqa: PLC0415
     from listener.journal.database import open_engine, require  # noqa: PLC0415
 
     path = load(config, os.environ, require_key=False).journal.path
     require(path)
-    return open_engine(path)
+    if path.stat().st_size == 0:  # opening it would already write to it
+        raise JournalError(f"journal {path}: it is empty; `listener run` sets it up")
+    try:
+        with open_engine(path).connect() as connection:
+            yield connection
+    except SQLAlchemyError as error:
+        raise JournalError(f"journal {path}: {getattr(error, 'orig', None) or error}") from error
 
 
-def _print_lines(engine: "Engine", wanted: "Filter") -> None:
+def _print_lines(connection: "Connection", wanted: "Filter") -> None:
     from listener.journal.rows import list_tasks  # noqa: PLC0415
 
-    with engine.connect() as connection:
-        for row in list_tasks(connection, wanted):
-            _write(row)
+    for row in list_tasks(connection, wanted):
+        _write(row)
 
 
-def _print_table(engine: "Engine", wanted: "Filter") -> None:
+def _print_table(connection: "Connection", wanted: "Filter") -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     from listener.journal.rows import list_tasks  # noqa: PLC0415
 
     table = Table(*SHOWN, box=None)
-    with engine.connect() as connection:
-        for row in list_tasks(connection, wanted):
-            table.add_row(*("" if row[name] is None else str(row[name]) for name in SHOWN))
+    for row in list_tasks(connection, wanted):
+        table.add_row(*("" if row[name] is None else str(row[name]) for name in SHOWN))
     Console().print(table)
 
 

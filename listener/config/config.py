@@ -53,6 +53,16 @@ class Config(Table):
         """Give the chain that a rule looks at: the contract's for event rules, the only one where none is named."""
         return self.chains[self._chain_name(rule) or next(iter(self.chains))]
 
+    @property
+    def secrets(self) -> list[str]:
+        """Every text that no log line and no stored reason may show."""
+        urls = [endpoint for chain in self.chains.values() for endpoint in chain.endpoints]
+        urls += [] if self.aggregator is None else [self.aggregator.url]
+        found = [secret for url in urls for secret in url.secrets]
+        if self.performer is not None and self.performer.key is not None:
+            found.append(self.performer.key.get_secret_value().removeprefix("0x"))
+        return found
+
     def _chain_name(self, rule: Rule) -> str | None:
         if isinstance(rule.trigger, EventTrigger):
             return self.contracts[rule.trigger.contract].chain

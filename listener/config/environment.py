@@ -38,7 +38,7 @@ _BY_CHAIN = re.compile(r"(\d+)@([^,]+)")  # the form of the multi-chain examples
 Document = dict[str, Any]
 
 
-class UnknownVariable(ValueError):  # noqa: N818 -- named for what it is about
+class UnknownVariable(ValueError):
     """A ``LISTENER__…`` name leads nowhere."""
 
 

@@ -14,7 +14,7 @@ _NOT_YET = ("keystore", "password_file")
 _GUARDED = ("/run/secrets", "/var/run/secrets")  # where container platforms mount secrets, often with mode 0444
 
 
-class Absent(ValueError):  # noqa: N818 -- named for what it is about
+class Absent(ValueError):
     """The variable or the file that a reference names is not there."""
 
 

@@ -2,7 +2,7 @@
 
 import re
 from typing import Annotated, Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Secret, ValidationInfo
 
@@ -24,6 +24,18 @@ class Url(Secret[str]):
             return self.get_secret_value()  # a file's place, without a user or a password
         path = "/".join(word if _PLAIN_SEGMENT.fullmatch(word) else "…" for word in parts.path.split("/"))
         return f"{parts.scheme}://{_place(parts)}{path}{'?…' if parts.query else ''}"
+
+    @property
+    def secrets(self) -> list[str]:
+        """What ``redacted`` leaves out, in one piece and in parts: a node's error text may quote the key alone."""
+        whole = self.get_secret_value()
+        if whole == self.redacted:
+            return []
+        parts = urlsplit(whole)
+        words = [*parts.path.split("/"), *(value for _, value in parse_qsl(parts.query))]
+        hidden = [word for word in words if not _PLAIN_SEGMENT.fullmatch(word)]
+        hidden += [given for word in (parts.username, parts.password) if word for given in (word, unquote(word))]
+        return [whole, *hidden]
 
     @property
     def scheme(self) -> str:

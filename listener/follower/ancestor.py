@@ -14,6 +14,7 @@ async def common_ancestor(chain: Chain, walked: Mapping[int, bytes], top: int) -
     Return the highest block at or below ``top`` that both the chain and our walk hold.
 
     Args:
+        chain: where to look.
         walked: our hashes by number, contiguous at the top; the lowest is final or the oldest we remember.
         top: the highest number that both can hold.
 

@@ -27,7 +27,7 @@ class Finality:
         self._final_after = final_after
         self.eager = eager
         self._next_look = 0.0
-        self._has_tags = True
+        self._has_tags: bool | None = None  # None: not known yet
         self.final = final
         self.safe = final
 
@@ -37,10 +37,11 @@ class Finality:
         if now < self._next_look and not self.eager:
             return
         self._next_look = now + EVERY_S
-        final = await self._tag("finalized") if self._has_tags else None
+        final = await self._tag("finalized")
+        safe = await self._tag("safe") if self.eager else None
         if final is None:
-            final = head - self._final_after
-        safe = await self._tag("safe") if self.eager and self._has_tags else None
+            # One fault must not replace the chain's own word by ours: a chain that has tags keeps what it said last.
+            final = self.final if self._has_tags else head - self._final_after
         self.final = max(self.final, min(final, head))
         self.safe = max(self.safe, self.final, min(safe or 0, head))
 
@@ -49,9 +50,14 @@ class Finality:
         return Frontier(head=max(head, walked), safe=min(self.safe, walked), final=max(min(self.final, walked), 0))
 
     async def _tag(self, tag: str) -> int | None:
+        if self._has_tags is False:
+            return None
         try:
             block = await self._chain.header(tag)
         except RpcError:
-            self._has_tags = False
+            self._has_tags = self._has_tags or False
             return None
-        return None if block is None else block.number
+        if block is None:
+            return None
+        self._has_tags = True
+        return block.number

@@ -1,10 +1,11 @@
 """
-The stage that follows one chain: it keeps its lines open, begins where the journal stands, and walks whenever there is news.
+The stage that follows one chain: keeps its lines open, begins where the journal stands, and walks when there is news.
 
-A chain that cannot be read is waited out; one that left us below its final block halts, which is a state and not an end.
+A chain that cannot be read is waited out; one that left us below its final block halts, which is a state and no end.
 """
 
 import asyncio
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,13 +17,15 @@ from listener.errors import ChainHalted, ChainUnavailable
 from listener.follower.finality import Finality
 from listener.follower.walker import Walker
 from listener.journal import ChainRow, Journal
+from listener.logs import redacted
 from listener.model import Cursor
 from listener.rules.matcher import Matcher
 
 log = structlog.get_logger()
 
 POLL_S = 1.0  # between two looks at the head while nothing is pushed
-AFTER_FAULT_S = 0.5
+AFTER_FAULT_S = 0.25
+LONGEST_REST_S = 5.0
 HALTED_S = 60.0
 
 
@@ -43,32 +46,25 @@ class Follower:
         self._matchers = matchers
         self._journal = journal
         self._eager = eager
+        self._faults = _Faults(chain.name)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Follow until asked to stop."""
+        """Follow until asked to stop; a step is written whole or not at all, so that stopping need not wait for one."""
         async with asyncio.TaskGroup() as group:
-            lines = [group.create_task(line.run()) for line in self._chain.lines]
-            lines.append(group.create_task(self._wake_at(stop)))
-            walker = await self._begin(stop)
-            if walker is not None:
-                await self._follow(walker, stop)
-            for line in lines:
-                line.cancel()
+            running = [group.create_task(line.run()) for line in self._chain.lines]
+            running.append(group.create_task(self._follow()))
+            await stop.wait()
+            for each in running:
+                each.cancel()
 
-    async def _wake_at(self, stop: asyncio.Event) -> None:
-        await stop.wait()
-        self._chain.wake.set()
-
-    async def _begin(self, stop: asyncio.Event) -> Walker | None:
-        """Find where to walk from; on a chain's first run, write it. None when asked to stop before."""
-        while not stop.is_set():
+    async def _begin(self) -> Walker:
+        """Find where to walk from; on a chain's first run, write it."""
+        while True:
             try:
                 row = await self._journal.chain(self._chain.name) or await self._first_run()
                 return await self._walker(row)
             except ChainUnavailable as error:
-                log.warning("chain.unavailable", chain=self._chain.name, reason=str(error))
-                await _wait(stop, AFTER_FAULT_S)
-        return None
+                await self._faults.rest(error)
 
     async def _first_run(self) -> ChainRow:
         """
@@ -99,29 +95,35 @@ class Follower:
         matchers = [replace(matcher, since=since[matcher.name]) for matcher in self._matchers]
         return Walker(self._chain, matchers, finality, self._journal, bloom=self._settings.bloom)
 
-    async def _follow(self, walker: Walker, stop: asyncio.Event) -> None:
-        while not stop.is_set():
+    async def _follow(self) -> None:
+        walker = await self._begin()
+        told = True  # of the newest blocks, by those who push
+        while True:
             self._chain.wake.clear()
+            before = walker.cursor
             try:
                 await walker.advance()
             except ChainHalted as halted:
-                await self._stand_still(walker, str(halted), stop)
+                await self._stand_still(walker, str(halted))
             except ChainUnavailable as error:
-                log.warning("chain.unavailable", chain=self._chain.name, reason=str(error))
-                await _wait(stop, AFTER_FAULT_S)
+                if walker.cursor != before:
+                    self._faults.end()  # it went on for a while: no longer the same outage
+                await self._faults.rest(error)
+                told = True  # by the lines that are made anew; what is dead is not known of them yet
             else:
-                await self._wait_for_news(walker)
+                self._faults.end()
+                if not told and walker.cursor != before:
+                    self._chain.drop_lines("blocks came that it did not tell of")
+                told = await self._wait_for_news(walker)
 
-    async def _stand_still(self, walker: Walker, reason: str, stop: asyncio.Event) -> None:
+    async def _stand_still(self, walker: Walker, reason: str) -> None:
         """Wait until the cursor is on the chain again; the other chains go on."""
         log.error("chain.halted", chain=self._chain.name, reason=reason)
-        await self._journal.halt(self._chain.name, reason)
-        while not stop.is_set():
-            await _wait(stop, HALTED_S)
-            if await self._holds(walker.cursor):
-                await self._journal.halt(self._chain.name, None)
-                log.warning("chain.resumed", chain=self._chain.name, block=walker.cursor.number)
-                return
+        await self._journal.halt(self._chain.name, redacted(reason))
+        while not await self._holds(walker.cursor):  # noqa: ASYNC110 - a chain tells nobody that it is back
+            await asyncio.sleep(HALTED_S)
+        await self._journal.halt(self._chain.name, None)
+        log.warning("chain.resumed", chain=self._chain.name, block=walker.cursor.number)
 
     async def _holds(self, cursor: Cursor) -> bool:
         try:
@@ -130,20 +132,36 @@ class Follower:
             return False
         return block is not None and block.hash == cursor.hash
 
-    async def _wait_for_news(self, walker: Walker) -> None:
-        """Wait for a push. Where none comes in time, look all the same: a line may be open and dead."""
+    async def _wait_for_news(self, walker: Walker) -> bool:
+        """Wait for a push; False where none came in time: a line may be open and dead, so that we look all the same."""
         if walker.cursor.hash in self._chain.pushed:
-            return
+            return True
+        pushing = self._chain.pushing
         try:
-            async with asyncio.timeout(self._settings.silence.total_seconds() if self._chain.pushing else POLL_S):
+            async with asyncio.timeout(self._settings.silence.total_seconds() if pushing else POLL_S):
                 await self._chain.wake.wait()
         except TimeoutError:
-            return
+            return not pushing
+        return True
 
 
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return
+class _Faults:
+    """The failures in a row of one chain: an outage is one warning, and rests that grow."""
+
+    def __init__(self, chain: str) -> None:
+        self._chain = chain
+        self._count = 0
+
+    async def rest(self, error: ChainUnavailable) -> None:
+        """Leave the chain alone for a moment."""
+        level = log.debug if self._count else log.warning
+        level("chain.unavailable", chain=self._chain, reason=str(error))
+        pause = min(LONGEST_REST_S, AFTER_FAULT_S * 2 ** min(self._count, 10))
+        self._count += 1
+        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+
+    def end(self) -> None:
+        """Say that the chain can be read again."""
+        if self._count:
+            log.info("chain.available", chain=self._chain, failures=self._count)
+            self._count = 0

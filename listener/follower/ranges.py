@@ -1,8 +1,8 @@
 """
 Reads a long gap below the final block in ranges, as large as the endpoint allows.
 
-Only the headers that matter are fetched: the first (its parent must be the cursor), the last (the new cursor), and those
-of blocks in which a rule may fire. Every log must stand in the block that the chain names by that number.
+Only the headers that matter are fetched: the first (its parent must be the cursor), the last (the new cursor), and
+those of blocks in which a rule may fire. Every log must stand in the block that the chain names by that number.
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,7 @@ FIRST_WIDTH = 128
 WIDEST = 2048
 FEW_LOGS = 400  # fewer than this and the next range is wider
 MANY_LOGS = 1200  # more than this and it is narrower: what is read waits in memory
+PATIENCE = 16  # reads as wide as an endpoint took before a wider one is tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class RangeReader:
         self._matchers = matchers
         self._query = query
         self._width = FIRST_WIDTH
+        self._limit = WIDEST  # as far as the endpoint told, by refusing
+        self._at_limit = 0
 
     async def read(self, after: Cursor, last: int) -> Reading | None:
         """
@@ -61,8 +64,12 @@ class RangeReader:
                 # Limits differ by provider and come in many texts: whatever was wrong, half as much may pass.
                 if self._width == 1:
                     raise
-                self._width //= 2
+                self._narrow()
                 log.debug("range.narrowed", chain=self._chain.name, width=self._width, reason=str(error))
+            except ChainUnavailable:
+                # It may have been more than the node can read in time; if not, the width grows again.
+                self._narrow()
+                raise
         reading = await self._headers(after, end, logs)
         if reading is None:
             return None
@@ -70,8 +77,19 @@ class RangeReader:
         if found > MANY_LOGS:
             self._width = max(self._width // 2, 1)
         elif found < FEW_LOGS:
-            self._width = min(self._width * 2, WIDEST)
+            self._widen()
         return reading
+
+    def _narrow(self) -> None:
+        self._width = self._limit = max(self._width // 2, 1)
+        self._at_limit = 0
+
+    def _widen(self) -> None:
+        """Read twice as much the next time; what was refused once is tried again after a while only."""
+        self._at_limit += self._width == self._limit
+        if self._at_limit >= PATIENCE:
+            self._limit, self._at_limit = min(self._limit * 2, WIDEST), 0
+        self._width = min(self._width * 2, self._limit)
 
     async def _logs(self, first: int, end: int) -> list[Log]:
         return [] if self._query is None else await self._chain.logs_between(first, end, self._query)

@@ -105,7 +105,7 @@ class Walker:
         return True
 
     async def _is_behind(self, head: Block, cursor: Cursor) -> bool:
-        """Tell whether the endpoint's head is one of the blocks we walked: it lags, or syncs, and nothing was replaced."""
+        """Tell whether the head is one of the blocks we walked: the endpoint lags or syncs, and nothing was replaced."""
         if head.number >= cursor.number:
             return False
         walked = await self._journal.history(self._chain.name, head.number, head.number)
@@ -119,9 +119,7 @@ class Walker:
         at = ancestor or self.cursor
         for block in blocks:
             if block.parent_hash != at.hash:
-                raise ChainUnavailable(
-                    f"chain {self._chain.name}: it changed at block {block.number} while it was read"
-                )
+                raise ChainUnavailable(f"chain {self._chain.name}: it changed at block {block.number} as it was read")
             at = block.cursor
         if self._finality.eager:
             await self._finality.look(head)
@@ -225,6 +223,7 @@ class Walker:
         first = await self._chain.header(0)
         if row is not None and first is not None and first.hash != row.genesis:
             raise ChainHalted(
-                f"its genesis block is 0x{first.hash.hex()}, the journal's 0x{row.genesis.hex()}: this is another chain, "
-                "such as a local one that was started anew; give it a new journal"
+                f"its genesis block is 0x{first.hash.hex()}, the journal's 0x{row.genesis.hex()}: another chain, "
+                f"such as a local one that was started anew; stop the daemon and give it a new journal, or run "
+                f"`listener chains rewind {self._chain.name} --to latest`"
             )

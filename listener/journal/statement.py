@@ -5,8 +5,8 @@ The general path builds, caches and wraps at each call, which takes seven times 
 task pays it four times. Values go to the driver as they are: ints, texts, bytes, booleans and None.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, cast
 
 from sqlalchemy import Connection, Executable
 from sqlalchemy.exc import CompileError
@@ -25,26 +25,26 @@ class Statement:
         sql, values = self._ready(connection, [parameters])
         cursor = connection.connection.cursor()
         try:
-            cursor.execute(sql, values[0])
+            cursor.execute(sql, next(values))
             return list(cursor.fetchall())
         finally:
             cursor.close()
 
-    def run(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
-        """Execute for each of the parameter sets; return how many rows were changed in all."""
+    def run(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> int:
+        """Execute for each of the parameter sets, made one at a time; return how many rows were changed in all."""
         sql, values = self._ready(connection, rows)
         cursor = connection.connection.cursor()
         try:
-            cursor.executemany(sql, values)
+            cursor.executemany(sql, cast("list[Any]", values))  # any iterable: rows are not held all at once
             return int(cursor.rowcount)
         finally:
             cursor.close()
 
-    def _ready(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> tuple[str, list[Any]]:
+    def _ready(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> tuple[str, Iterator[Any]]:
         sql, places, bound = self._compiled.get(connection.dialect.name) or self._compile(connection)
         if places is None:
-            return sql, [{**bound, **row} for row in rows]
-        return sql, [[row.get(name, value) for name, value in places] for row in rows]
+            return sql, ({**bound, **row} for row in rows)
+        return sql, ([row.get(name, value) for name, value in places] for row in rows)
 
     def _compile(self, connection: Connection) -> tuple[str, list[tuple[str, Any]] | None, dict[str, Any]]:
         compiled = self._construct.compile(dialect=connection.dialect)  # type: ignore[attr-defined]  # a ClauseElement

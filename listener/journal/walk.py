@@ -192,20 +192,16 @@ class Walk:
             known = _known_keys(connection, list(fresh))
             fresh = {key: occasion for key, occasion in fresh.items() if key not in known}
             orphans = self._pairs(connection, step.chain, [_Cause.of(key, each) for key, each in fresh.items()])
-        rows = []
-        for key, occasion in fresh.items():
-            row = self._row(key, occasion, step.chain, now)
-            if key in orphans:
-                row |= _paired(orphans[key], now)
-            rows.append(row)
-        return _APPEND.run(connection, rows) if rows else 0, len(orphans)
+        made = (self._row(key, occasion, step.chain, now, orphans.get(key)) for key, occasion in fresh.items())
+        return _APPEND.run(connection, made) if fresh else 0, len(orphans)
 
-    def _row(self, key: str, occasion: Occasion, chain: str, now: int) -> dict[str, Any]:
+    def _row(self, key: str, occasion: Occasion, chain: str, now: int, orphan_id: int | None) -> dict[str, Any]:
+        """Return a new task's row; one that was already sent as an orphan is skipped."""
         log = occasion.log
         return {
             "key": key,
             "rule": occasion.rule,
-            "state": State.PENDING,
+            "state": State.PENDING if orphan_id is None else State.SKIPPED,
             "trigger": occasion.trigger,
             "chain": chain,
             "block_number": occasion.block.number,
@@ -217,9 +213,9 @@ class Walk:
             "log": None if log is None else packed(log),
             "task_definition_id": self.rules[occasion.rule].task_definition_id,
             "created_at": now,
-            "paired_id": None,
-            "error": None,
-            "settled_at": None,
+            "paired_id": orphan_id,
+            "error": None if orphan_id is None else f"already sent as task {orphan_id}",
+            "settled_at": None if orphan_id is None else now,
         }
 
     def _pairs(self, connection: Connection, chain: str, causes: Sequence["_Cause"]) -> dict[Any, int]:

@@ -86,7 +86,7 @@ class Writer:
             self._settle(group, self._transact(connection, group))
         except Exception as error:  # noqa: BLE001 - whatever it was belongs to the one who asked
             if len(group) == 1:
-                self._settle(group, [_as_journal_error(error)])
+                self._settle(group, [self._as_journal_error(error)])
                 return
             for work in group:  # alone, so that only the piece at fault fails
                 self._commit(connection, [work])
@@ -98,17 +98,16 @@ class Writer:
         with connection.begin():
             return [work.run(connection) for work in group]
 
-    def _settle(self, group: list[_Work], results: list[Any]) -> None:
-        self._loop.call_soon_threadsafe(_deliver, group, results)
-
-
-def _as_journal_error(error: Exception) -> Exception:
-    if isinstance(error, SQLAlchemyError):
-        cause = getattr(error, "orig", None) or error
-        failure = JournalError(f"journal: {cause}; nothing of this step was written")
+    def _as_journal_error(self, error: Exception) -> Exception:
+        """Turn what the database said into our own error; the driver's come bare from the statements run on it."""
+        if not isinstance(error, (SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error)):
+            return error
+        failure = JournalError(f"journal: {getattr(error, 'orig', None) or error}; nothing of this step was written")
         failure.__cause__ = error
         return failure
-    return error
+
+    def _settle(self, group: list[_Work], results: list[Any]) -> None:
+        self._loop.call_soon_threadsafe(_deliver, group, results)
 
 
 def _deliver(group: list[_Work], results: list[Any]) -> None:

@@ -15,7 +15,7 @@ from listener.rules.arguments import Argument, DataReader, names
 from listener.rules.nearest import suggestion
 
 
-class UndecodableLog(ValueError):  # noqa: N818 -- named for what it is about
+class UndecodableLog(ValueError):
     """A log carries the event's first topic, but not its arguments."""
 
 

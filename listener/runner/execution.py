@@ -6,8 +6,10 @@ Runs on the handlers' loop. Whatever a handler raises ends here, as a value.
 
 import asyncio
 import time
+import traceback
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -138,5 +140,7 @@ def _checked(result: Any, rule: str) -> TaskResult | None:
 
 
 def _described(error: Exception) -> str:
+    """Say in one line what a handler raised and where, for the traceback is only in the debug log."""
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return text[:1000]
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{text[:1000]} ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else text[:1000]

@@ -1,8 +1,8 @@
 """
 The handlers' own event loop, in a thread apart from the stages.
 
-A handler that blocks delays other handlers and nothing else. Work goes over and outcomes come back in batches: one wake-up
-of the other thread serves all that is waiting.
+A handler that blocks delays other handlers and nothing else. Work goes over and outcomes come back in batches: one
+wake-up of the other thread serves all that is waiting.
 """
 
 import asyncio

@@ -15,6 +15,7 @@ import structlog
 from listener.config import Hold
 from listener.errors import BadTaskResult
 from listener.journal import Claimed, Due, Ended, Journal, Signed, now_us
+from listener.logs import redacted
 from listener.model import State
 from listener.runner.execution import Outcome, Work
 from listener.runner.handler_loop import HandlerLoop
@@ -163,19 +164,20 @@ class Runner:
                 return Signed(task, self._signer.sign(outcome.result, work.rule.task_definition_id))
             except ValueError as error:
                 failure = BadTaskResult(str(error))
+        reason = redacted(str(failure))
         if task.attempt >= work.rule.max_attempts:
-            return Ended(task, State.FAILED, f"attempt {task.attempt}: {failure}")
+            return Ended(task, State.FAILED, f"attempt {task.attempt}: {reason}")
         pause = min(LONGEST_PAUSE_S, 0.5 * 2**task.attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
         log.warning(
             "handler.failed",
             rule=task.rule,
             task=task.id,
             attempt=task.attempt,
-            reason=str(failure),
+            reason=reason,
             pause_s=round(pause, 2),
         )
         asyncio.get_running_loop().call_later(pause, self._on_pending, [task.rule])
-        return Ended(task, State.PENDING, str(failure), not_before=now_us() + int(pause * SECOND))
+        return Ended(task, State.PENDING, reason, not_before=now_us() + int(pause * SECOND))
 
     def _report(self, ended: Sequence[Ended], held: set[int]) -> None:
         for item in ended:

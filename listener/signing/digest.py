@@ -1,9 +1,9 @@
 """
 The hash that a performer signs and by which the contract knows a task.
 
-keccak256(abi.encode(string proofOfTask, bytes data, address performer, uint16 taskDefinitionId)): the same four fields in
-this order in every generation of Othentic's AttestationCenter, without prefix, chain id or nonce. The encoding is written
-out here because the general encoder takes thirty times as long; tests hold the two equal.
+keccak256(abi.encode(string proofOfTask, bytes data, address performer, uint16 taskDefinitionId)): the same four fields
+in this order in every generation of Othentic's AttestationCenter, without prefix, chain id or nonce. The encoding is
+written out here because the general encoder takes thirty times as long; tests hold the two equal.
 """
 
 from eth_utils.crypto import keccak

@@ -1,8 +1,8 @@
 """
 The performer's ECDSA signature.
 
-secp256k1 over the 32-byte digest itself (no EIP-191 prefix), deterministic (RFC 6979), low s, serialised r ‖ s ‖ v with v
-27 or 28: what OpenZeppelin's ECDSA in the contract accepts, and nothing else.
+secp256k1 over the 32-byte digest itself (no EIP-191 prefix), deterministic (RFC 6979), low s, serialised r ‖ s ‖ v
+with v 27 or 28: what OpenZeppelin's ECDSA in the contract accepts, and nothing else.
 """
 
 import coincurve

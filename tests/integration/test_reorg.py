@@ -274,6 +274,25 @@ async def test_finality_holds_a_task_until_the_tag_reaches_its_block(
         await daemon.until(lambda: daemon.states() == [(11, "accepted")])
 
 
+async def test_a_node_that_fails_to_say_what_is_final_releases_nothing(
+    node: FakeNode, aggregator: Aggregator, tmp_path: Path
+) -> None:
+    node.chain.final = 9
+    rule = PINGS + 'finality = "finalized"\n'
+    config = write_config(tmp_path, [node.ws_url], rule, aggregator=aggregator.url, chain="final_after = 5")
+    async with following(config) as daemon:
+        await daemon.walked(10)
+        await node.mine(ping())
+        await daemon.walked(11)
+        node.chain.final = None  # answered with an error from now on
+        await node.mine(count=10)
+        await daemon.stay(21)
+        assert daemon.states() == [(11, "pending")]
+        node.chain.final = 11
+        await node.mine()
+        await daemon.until(lambda: daemon.states() == [(11, "accepted")])
+
+
 async def test_without_tags_a_block_is_final_after_so_many(
     node: FakeNode, aggregator: Aggregator, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""Tests are files, not packages: what several folders share is in world.py, found because this folder is on the path."""
+"""Tests are files, not packages: what several folders share is found because this folder is on the path."""
 
 import sys
 from collections.abc import AsyncIterator

@@ -1,20 +1,18 @@
 """The nouns: one key for one cause, and what a handler sees of its task."""
 
+import dataclasses
 import itertools
-import time
 from typing import Any
 
-import aiohttp
 import pytest
-import structlog
-from hexbytes import HexBytes
 from hypothesis import given
 from hypothesis import strategies as st
 from world import block, event, fired, hashed
 
-from listener.model import Block, Log, Occasion, State, TaskContext, Trigger, Verdict
+from listener.model import Block, Log, Occasion, State, TaskContext, Verdict
+from listener.testing import context
 
-ENDS = {"accepted", "skipped", "expired", "cancelled", "failed", "discarded"}
+STATES = "pending running ready accepted approved rejected unknown skipped expired cancelled failed discarded"
 
 
 def test_the_key_of_a_cause_never_changes() -> None:
@@ -45,7 +43,7 @@ def test_a_key_does_not_depend_on_what_an_endpoint_may_tell_in_two_ways(
 
 
 def test_states_are_their_own_texts() -> None:
-    assert {str(state) for state in State} == {"pending", "running", "ready", *ENDS}
+    assert [str(state) for state in State] == STATES.split()
     assert State.READY == "ready"
 
 
@@ -61,36 +59,22 @@ class Reader:
 
 
 @pytest.fixture
-async def context() -> Any:
-    trigger = Trigger(
-        rule="r", chain="l2", chain_id=1, block_number=7, block_hash=HexBytes(b"\x07" * 32), block_timestamp=1
-    )
-    async with aiohttp.ClientSession() as session:
-        yield TaskContext(
-            trigger=trigger,
-            key="k",
-            attempt=1,
-            settings=None,
-            performer=None,
-            http=session,
-            log=structlog.get_logger(),
-            reader=Reader(),
-            ends_at=time.monotonic() + 5,
-        )
+def ctx() -> TaskContext[None]:
+    return dataclasses.replace(context(block_hash=b"\x07" * 32, timeout_s=5), reader=Reader())
 
 
-async def test_a_context_reads_at_the_triggers_block_by_its_hash(context: Any) -> None:
-    assert context.w3 == b"\x07" * 32
-    assert type(context.w3) is bytes
-    assert context.at(5) == 5
+async def test_a_context_reads_at_the_triggers_block_by_its_hash(ctx: TaskContext[None]) -> None:
+    assert ctx.w3 == b"\x07" * 32
+    assert type(ctx.w3) is bytes
+    assert ctx.at(5) == 5
 
 
-async def test_the_deadline_is_what_is_left(context: Any) -> None:
-    assert 4 < context.deadline <= 5
+async def test_the_deadline_is_what_is_left(ctx: TaskContext[None]) -> None:
+    assert 4 < ctx.deadline <= 5
 
 
-async def test_nouns_are_immutable(context: Any) -> None:
-    for noun in (block(1), fired("a", block(1)), context.trigger, context, Verdict.approve(), block(1).cursor):
+async def test_nouns_are_immutable(ctx: TaskContext[None]) -> None:
+    for noun in (block(1), fired("a", block(1)), ctx.trigger, ctx, Verdict.approve(), block(1).cursor):
         name = next(iter(type(noun).__dataclass_fields__))
         with pytest.raises((AttributeError, TypeError)):
             setattr(noun, name, None)

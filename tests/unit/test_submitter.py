@@ -23,7 +23,7 @@ async def server() -> AsyncIterator[RawServer]:
         yield running
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def logs() -> Iterator[list[Any]]:
     with capture_logs() as lines:
         yield lines
@@ -247,7 +247,7 @@ async def test_an_outage_from_the_start_is_waited_out(world: World, server: RawS
     assert sorted(proofs(server)) == sorted(row["proof_of_task"] for row in world.rows().values())
 
 
-# REPORTED: each send in flight counts as a failure "in a row", so that one cut of 32 connections makes the longest pause.
+# REPORTED: each send in flight counts as a failure "in a row", so that one cut of 32 makes the longest pause.
 @pytest.mark.xfail(strict=True, reason="reported: one blip with 32 sends in flight rests 15 to 30 seconds")
 async def test_sends_that_fail_together_are_one_failure(world: World, server: RawServer) -> None:
     await ready(world, 32)
@@ -263,7 +263,7 @@ async def test_sends_that_fail_together_are_one_failure(world: World, server: Ra
     async with submitting(world, server, in_flight=32):
         await until(lambda: len(server.requests) == 32 and server.at_once == 0)
         server.hook = None
-        await until(lambda: len(server.requests) > 32, 3)
+        await until(lambda: len(server.requests) > 32, 1.5)
 
 
 async def test_an_aggregator_that_hangs_is_left_after_the_timeout(world: World, server: RawServer) -> None:
@@ -275,7 +275,7 @@ async def test_an_aggregator_that_hangs_is_left_after_the_timeout(world: World, 
     await ready(world, 1)
     async with submitting(world, server, timeout_s=0.1):
         await until(lambda: world.row()["sends"] == 1)
-        assert "TimeoutError" in world.row()["error"]
+        assert "no answer" in world.row()["error"]
         server.hook = None
 
 

@@ -195,7 +195,7 @@ async def until(condition: Callable[[], bool], within_s: float = 10) -> None:
     """Wait until something is so."""
     try:
         async with asyncio.timeout(within_s):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - what is waited for may be in a file
                 await asyncio.sleep(0.002)
     except TimeoutError:
         raise AssertionError(f"not so within {within_s} s") from None

@@ -174,16 +174,12 @@ async def test_every_other_error_may_pass(server: RawServer, reply: bytes) -> No
     assert len(str(raised.value)) < 1000
 
 
-# REPORTED: orjson.dumps gives up at 254 levels, where orjson.loads takes 1024; the TypeError ends the daemon.
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="reported: an error nested 300 deep ends the daemon")
 async def test_an_error_that_is_nested_without_end_may_pass_too(server: RawServer) -> None:
     server.reply = answer('{"jsonrpc":"2.0","id":1,"error":' + "[" * 300 + "]" * 300 + "}")
     with pytest.raises(TransientError):
         await send(server)
 
 
-# REPORTED: "unknown" holds "known", "unsigned" holds "signed": what was refused would be journaled as accepted.
-@pytest.mark.xfail(strict=True, reason="reported: unknown is taken for known")
 @pytest.mark.parametrize("text", ["performer is already banned: unknown operator", "already seen, but unsigned"])
 async def test_a_word_that_only_holds_a_known_one_is_not_a_success(server: RawServer, text: str) -> None:
     server.reply = rpc_error(-32000, text)
@@ -230,14 +226,14 @@ async def test_an_aggregator_that_never_answers_is_given_up_after_the_timeout(se
 
     server.hook = never
     begun = asyncio.get_running_loop().time()
-    with pytest.raises(AggregatorUnavailable, match="TimeoutError"):
+    with pytest.raises(AggregatorUnavailable, match="no answer: it took too long"):
         await send(server, timeout_s=0.2)
     assert asyncio.get_running_loop().time() - begun < 2
 
 
 async def test_an_aggregator_that_is_not_there_is_unavailable(server: RawServer) -> None:
     await server.close()
-    with pytest.raises(AggregatorUnavailable, match="ConnectionRefusedError"):
+    with pytest.raises(AggregatorUnavailable, match="no answer: "):
         await send(server)
 
 

@@ -224,7 +224,7 @@ async def test_a_task_whose_rule_is_gone_is_kept_and_never_failed(world: World) 
 
 async def test_nothing_is_recovered_that_was_not_running(world: World) -> None:
     await world.walk(*[fired("blocks", block(number)) for number in (11, 12, 13)])
-    await world.sign((await world.claim("blocks", slots=1)))
+    await world.sign(await world.claim("blocks", slots=1))
     await world.send_all()
     await world.sign(await world.claim("blocks", slots=1))
     before = world.rows()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from world import CHAIN, RULES, START, World, block, event, fired, query, sent
 
+from listener.errors import JournalError
 from listener.journal import Journal
 from listener.model import State
 
@@ -135,3 +136,17 @@ async def test_the_frontier_is_known_after_each_step(world: World) -> None:
     await world.walk(to=block(20), final=15)
     assert world.journal.cursors[CHAIN] == block(20).cursor
     assert (world.journal.frontiers[CHAIN].head, world.journal.frontiers[CHAIN].final) == (20, 15)
+
+
+async def test_a_full_disk_is_said_and_leaves_nothing_half_written(world: World) -> None:
+    await world.walk(fired("blocks", block(11)))
+    pages = query(world.path, "PRAGMA page_count")[0]["page_count"]
+    await world.journal._writer.run(lambda connection: connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}"))
+    occasions = [event("events", block(12), index=index, data=bytes(1000)) for index in range(200)]
+    with pytest.raises(JournalError, match="full"):
+        await world.walk(*occasions)
+    assert world.written_cursor() == block(11).cursor
+    assert len(world.rows()) == 1
+    await world.journal._writer.run(lambda connection: connection.exec_driver_sql("PRAGMA max_page_count = 100000"))
+    world.cursor = block(11).cursor
+    assert (await world.walk(*occasions)).appended == 200

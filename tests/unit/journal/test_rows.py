@@ -15,11 +15,36 @@ from listener.journal.rows import FIELDS, Filter, as_time, find_task, list_chain
 from listener.model import State
 
 # As promised to those who read them.
-PROMISED = (
-    "id key rule state trigger chain block_number block_hash epoch transaction_hash log_index task_definition_id "
-    "proof_of_task data performer digest signature attempts sends orphaned already_known created_at sent_at accepted_at "
-    "settled_at task_number outcome_transaction_hash error"
-).split()
+PROMISED = [
+    "id",
+    "key",
+    "rule",
+    "state",
+    "trigger",
+    "chain",
+    "block_number",
+    "block_hash",
+    "epoch",
+    "transaction_hash",
+    "log_index",
+    "task_definition_id",
+    "proof_of_task",
+    "data",
+    "performer",
+    "digest",
+    "signature",
+    "attempts",
+    "sends",
+    "orphaned",
+    "already_known",
+    "created_at",
+    "sent_at",
+    "accepted_at",
+    "settled_at",
+    "task_number",
+    "outcome_transaction_hash",
+    "error",
+]
 
 
 @pytest.fixture
@@ -133,5 +158,6 @@ async def test_the_reason_of_every_end_is_shown(world: World) -> None:
     await world.execute("blocks", proof="same")
     await world.hand_out()
     await world.journal.take_back([sent(1, State.FAILED, error="too large")])
-    assert [row["error"] for row in listed(world.path)][0] == "too large"
-    assert "same payload" in listed(world.path)[1]["error"]
+    first, second = listed(world.path)
+    assert first["error"] == "too large"
+    assert "same payload" in second["error"]

@@ -1,5 +1,5 @@
 """
-Whatever the chain, the handlers, the aggregator and the process do, in whatever order: nothing is missed, nothing doubled.
+Nothing is missed and nothing doubled, whatever chain, handlers, aggregator and process do, in whatever order.
 
 A chain of one transaction after another forks at random. In the end all that is due is executed and sent, and the
 canonical chain is compared with what was accepted.

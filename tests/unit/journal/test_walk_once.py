@@ -1,4 +1,4 @@
-"""Under ``once`` a cause that was sent for a block that left the chain is not executed again for the block that replaces it."""
+"""Under ``once`` what was sent for a block that left is not executed again for the block that replaces it."""
 
 import pytest
 from world import START, World, block, event, fired, sent

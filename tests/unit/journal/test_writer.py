@@ -59,7 +59,7 @@ async def together(writer: Writer, *works: Callable[[Connection], Any]) -> list[
 async def outcome(work: Awaitable[Any]) -> Any:
     try:
         return await work
-    except Exception as error:
+    except (JournalError, ValueError) as error:
         return error
 
 

@@ -1,0 +1,108 @@
+"""A handler that blocks its loop delays other handlers and nothing else, and is named."""
+
+import asyncio
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from world import SIGNER, World, block, fired, until
+
+from listener.model import TaskResult
+from listener.runner import Runner
+from listener.runner import handler_loop as module
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from test_runner import Context, good, work
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[list[Any]]:
+    with capture_logs() as lines:
+        yield lines
+
+
+async def test_a_handler_that_blocks_its_loop_is_named_once_and_nothing_else_stands_still(
+    world: World, logs: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STUCK_AFTER_S", 0.1)
+
+    async def block_the_loop(ctx: Context) -> TaskResult:
+        time.sleep(0.8)  # noqa: ASYNC251 - what a user should not write
+        return TaskResult(ctx.key)
+
+    await world.walk(fired("blocks", block(11)))
+    stop = asyncio.Event()
+    runner = Runner([work(block_the_loop), work(good, "blocks-once")], SIGNER, world.journal)
+    running = asyncio.ensure_future(runner.run(stop))
+    await until(lambda: world.states() == ["running"])
+    latest = time.monotonic()
+    longest = 0.0
+    while world.states() == ["running"]:
+        await asyncio.sleep(0.005)
+        longest, latest = max(longest, time.monotonic() - latest), time.monotonic()
+    assert longest < 0.4, "the stages' loop turned all the while"
+    stop.set()
+    await asyncio.wait_for(running, 5)
+    blocked = [line for line in logs if line["event"] == "handlers.blocked"]
+    assert [line["task"] for line in blocked] == ["blocks 1"]
+    assert blocked[0]["log_level"] == "warning"
+    assert world.states() == ["ready"]
+
+
+async def test_handlers_run_apart_from_the_stages(world: World) -> None:
+    threads: set[int] = set()
+
+    async def note(ctx: Context) -> TaskResult:
+        threads.add(threading.get_ident())
+        return TaskResult(ctx.key)
+
+    await world.walk(*[fired("blocks", block(number)) for number in range(11, 16)])
+    stop = asyncio.Event()
+    running = asyncio.ensure_future(Runner([work(note)], SIGNER, world.journal).run(stop))
+    await until(lambda: world.states() == ["ready"] * 5)
+    stop.set()
+    await asyncio.wait_for(running, 5)
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
+
+
+async def test_a_handler_that_will_not_be_cancelled_is_left_behind(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STUCK_AFTER_S", 0.2)
+    release = threading.Event()
+
+    async def stubborn(_ctx: Context) -> None:
+        while not release.is_set():
+            try:
+                await asyncio.sleep(0.01)
+            except asyncio.CancelledError:
+                continue
+
+    await world.walk(fired("blocks", block(11)))
+    running = asyncio.ensure_future(Runner([work(stubborn)], SIGNER, world.journal).run(asyncio.Event()))
+    await until(lambda: world.states() == ["running"])
+    begun = time.monotonic()
+    running.cancel()
+    await asyncio.wait([running], timeout=5)
+    assert time.monotonic() - begun < 2
+    assert world.states() == ["pending"]
+    release.set()
+    await asyncio.sleep(0.1)
+
+
+async def test_no_thread_is_left_when_all_went_well(world: World) -> None:
+    before = {thread.name for thread in threading.enumerate()}
+    await world.walk(fired("blocks", block(11)))
+    stop = asyncio.Event()
+    running = asyncio.ensure_future(Runner([work(good)], SIGNER, world.journal).run(stop))
+    await until(lambda: world.states() == ["ready"])
+    stop.set()
+    await asyncio.wait_for(running, 5)
+    assert not {thread.name for thread in threading.enumerate() if thread.name == "handlers"} - before
