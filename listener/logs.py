@@ -15,9 +15,10 @@ import orjson
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-_USERINFO = re.compile(r"(\w+://)[^/\s@]+@")
+_USERINFO = re.compile(r"(\w+://)[^/\s]*@")
 _QUERY = re.compile(r"(\w+://[^\s?#]+)\?[^\s#]*")
 HIDDEN = "***"
+_LARGEST = 2**63
 
 
 class Redactor:
@@ -34,6 +35,8 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Return a text with secrets hidden."""
+        if not text.isascii():
+            text = text.encode(errors="backslashreplace").decode()  # what UTF-8 cannot write, such as a lone surrogate
         if self._known is not None:
             text = self._known.sub(HIDDEN, text)
         if "://" in text:
@@ -43,10 +46,12 @@ class Redactor:
     def _clean(self, value: Any) -> Any:
         if isinstance(value, str):
             return self.text(value)
-        if isinstance(value, int | float | bool) or value is None:
+        if value is None or isinstance(value, bool | float):
             return value
+        if isinstance(value, int):
+            return value if -_LARGEST <= value < _LARGEST else str(value)  # JSON's own writer stops at 64 bits
         if isinstance(value, dict):
-            return {key: self._clean(item) for key, item in value.items()}
+            return {self.text(str(key)): self._clean(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self._clean(item) for item in value]
         return self.text(str(value))

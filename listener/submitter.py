@@ -7,7 +7,7 @@ so that neither a long outbox nor a long outage makes a storm.
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -36,36 +36,64 @@ class Submitter:
         self._give_up_after_us = int(give_up_after_s * SECOND)
         self._wake = asyncio.Event()
         self._sending = 0
-        self._sent: list[Sent] = []
+        self._received = 0  # parcels, in all
+        self._room = 0  # for how many the journal hands out at once what is signed next
+        self._look = True  # something may be ready that does not come by itself
+        self._sent: list[tuple[Parcel, Sent]] = []
         self._recording = asyncio.Event()
         self._failures = 0  # in a row, over all tasks
+        self._failed_at = 0  # when the last of them was noticed
         self._rest_until = 0.0  # on the loop's clock
-        journal.on_ready = self._wake.set
+        self._group = asyncio.TaskGroup()
+        journal.on_ready = self._on_ready
+        journal.on_handed_out = self._begin
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send until asked to stop, then wait for the answers that are on their way."""
-        async with asyncio.TaskGroup() as group:
+        async with self._group as group:
             helpers = [group.create_task(self._record()), group.create_task(_when(stop, self._wake.set))]
             while not stop.is_set():
                 self._wake.clear()
-                if not await self._hand_out(group):
+                if not await self._hand_out():
                     await self._wait()
+            await self._leave_no_room()
             while self._sending or self._sent:
                 self._wake.clear()
                 await self._wake.wait()
             for helper in helpers:
                 helper.cancel()
 
-    async def _hand_out(self, group: asyncio.TaskGroup) -> bool:
+    async def _hand_out(self) -> bool:
         """Begin as many sends as there is room for; say whether there may be more to do at once."""
         slots = (1 if self._failures else self._in_flight) - self._sending
         if slots <= 0 or self._rest_until > asyncio.get_running_loop().time():
+            await self._leave_no_room()
             return False
-        parcels = await self._journal.hand_out(slots)
-        for parcel in parcels:
-            self._sending += 1
-            group.create_task(self._send(parcel))
+        if self._room * 2 >= self._in_flight and not self._look:
+            return False
+        self._look = False
+        parcels = await self._journal.hand_out(slots, self._received)
+        self._room = slots
+        self._begin(parcels)
+        if self._failures:
+            await self._leave_no_room()
         return len(parcels) == slots
+
+    async def _leave_no_room(self) -> None:
+        if self._room > 0:
+            self._room = 0
+            await self._journal.hand_out(0, self._received)
+
+    def _begin(self, parcels: Sequence[Parcel]) -> None:
+        self._received += len(parcels)
+        self._room -= len(parcels)
+        self._sending += len(parcels)
+        for parcel in parcels:
+            self._group.create_task(self._send(parcel))
+
+    def _on_ready(self) -> None:
+        self._look = True
+        self._wake.set()
 
     async def _wait(self) -> None:
         """Wait until something is ready or due again, or a send has ended."""
@@ -74,7 +102,7 @@ class Submitter:
             async with asyncio.timeout(min(pause, POLL_S)):
                 await self._wake.wait()
         except TimeoutError:
-            return
+            self._look = True
 
     async def _send(self, parcel: Parcel) -> None:
         begun = now_us()
@@ -82,66 +110,77 @@ class Submitter:
             known = await self._aggregator.send(parcel.payload)
             sent = self._accepted(parcel, begun, known=known)
         except AggregatorRefused as error:
-            sent = self._failed(parcel, begun, redacted(str(error)))
+            sent = _failed(parcel, begun, redacted(str(error)))
         except AggregatorDeclined as error:
             self._failures = 0
             sent = self._later(parcel, begun, redacted(str(error)))
         except AggregatorUnavailable as error:
-            self._rest(parcel, redacted(str(error)))
+            self._rest(parcel, begun, redacted(str(error)))
             sent = self._later(parcel, begun, redacted(str(error)))
         finally:
             self._sending -= 1
-        self._sent.append(sent)
+        self._sent.append((parcel, sent))
         self._recording.set()
         self._wake.set()
 
     async def _record(self) -> None:
-        """Write what became of sends, all that wait in one go."""
+        """Write what became of sends, all that wait in one go, and say it: the next sends have begun by then."""
         while True:
             await self._recording.wait()
             self._recording.clear()
-            sent, self._sent = self._sent, []
-            if sent:
-                await self._journal.take_back(sent)
-                self._wake.set()
+            ended = self._sent[:]
+            await self._journal.take_back([sent for _, sent in ended])
+            del self._sent[: len(ended)]
+            for parcel, sent in ended:
+                _report(parcel, sent)
+            self._wake.set()
 
     def _accepted(self, parcel: Parcel, begun: int, *, known: bool) -> Sent:
         self._failures = 0
-        ended = now_us()
         # On a resend it is what we hoped for: the first send had arrived. On a first send it is somebody else's.
         foreign = known and parcel.fresh
-        level = log.warning if foreign else log.info
-        level(
-            "task.accepted",
-            task=parcel.id,
-            rule=parcel.rule,
-            chain=parcel.chain,
-            block=parcel.block_number,
-            sends=parcel.sends + 1,
-            already_known=foreign,
-            took_ms=round((ended - parcel.created_at) / 1000, 1),
-        )
-        return Sent(id=parcel.id, state=State.ACCEPTED, sent_at=begun, ended_at=ended, already_known=foreign)
-
-    def _failed(self, parcel: Parcel, begun: int, reason: str) -> Sent:
-        log.error("task.failed", task=parcel.id, rule=parcel.rule, sends=parcel.sends + 1, reason=reason)
-        return Sent(id=parcel.id, state=State.FAILED, sent_at=begun, ended_at=now_us(), error=reason)
+        return Sent(id=parcel.id, state=State.ACCEPTED, sent_at=begun, ended_at=now_us(), already_known=foreign)
 
     def _later(self, parcel: Parcel, begun: int, reason: str) -> Sent:
         ended = now_us()
         if ended - (parcel.sent_at or begun) >= self._give_up_after_us:
-            return self._failed(parcel, begun, f"gave up after {parcel.sends + 1} sends; the last: {reason}")
+            return _failed(parcel, begun, f"gave up after {parcel.sends + 1} sends; the last: {reason}")
         pause = _pause(parcel.sends)
-        asyncio.get_running_loop().call_later(pause, self._wake.set)
+        asyncio.get_running_loop().call_later(pause, self._on_ready)
         later = ended + int(pause * SECOND)
         return Sent(id=parcel.id, state=State.READY, sent_at=begun, ended_at=ended, not_before=later, error=reason)
 
-    def _rest(self, parcel: Parcel, reason: str) -> None:
+    def _rest(self, parcel: Parcel, begun: int, reason: str) -> None:
         """Leave the aggregator alone for a while that grows with each failure in a row."""
+        if begun < self._failed_at:
+            return  # sends that were under way together fail together, and are one failure
         if self._failures == 0:
             log.warning("aggregator.unavailable", aggregator=self._aggregator.name, task=parcel.id, reason=reason)
         self._failures += 1
+        self._failed_at = now_us()
         self._rest_until = asyncio.get_running_loop().time() + _pause(self._failures - 1)
+
+
+def _failed(parcel: Parcel, begun: int, reason: str) -> Sent:
+    return Sent(id=parcel.id, state=State.FAILED, sent_at=begun, ended_at=now_us(), error=reason)
+
+
+def _report(parcel: Parcel, sent: Sent) -> None:
+    """Write the one line that a task gets when its way ends here."""
+    if sent.state == State.READY:
+        return
+    level = log.error if sent.state == State.FAILED else log.warning if sent.already_known else log.info
+    level(
+        f"task.{sent.state}",
+        task=parcel.id,
+        rule=parcel.rule,
+        chain=parcel.chain,
+        block=parcel.block_number,
+        sends=parcel.sends + 1,
+        already_known=sent.already_known,
+        took_ms=round((sent.ended_at - parcel.created_at) / 1000, 1),
+        reason=sent.error,
+    )
 
 
 def _pause(tries: int) -> float:

@@ -36,24 +36,25 @@ class _Connection(asyncio.Protocol):
     """One connection; carries one request at a time."""
 
     def __init__(self) -> None:
-        self.used = False
         self.open = True
         self._transport: Any = None  # uvloop's and asyncio's have no common type
         self._parser: Any = None
         self._waiting: asyncio.Future[Answer] | None = None
         self._body = bytearray()
         self._keep = False
+        self._headed = False  # the answer's headers are complete
+        self._framed = False  # they tell where it ends; without, it ends with the connection
 
     async def post(self, request: bytes) -> Answer:
         self._waiting = asyncio.get_running_loop().create_future()
         self._parser = httptools.HttpResponseParser(self)
         self._body.clear()
+        self._keep = self._framed = self._headed = False
         self._transport.write(request)
         try:
             return await self._waiting
         finally:
             self._waiting = None
-            self.used = True
 
     @property
     def reusable(self) -> bool:
@@ -80,9 +81,18 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.open = False
+        if error is None and self._headed and not self._framed:
+            self._answer()
         self._end(ConnectionLost(type(error).__name__ if error else "closed by the other side"))
 
     # Called by the parser
+
+    def on_headers_complete(self) -> None:
+        self._headed = self._parser.get_status_code() >= 200
+
+    def on_header(self, name: bytes, _value: bytes) -> None:
+        if name.lower() in (b"content-length", b"transfer-encoding"):
+            self._framed = True
 
     def on_body(self, part: bytes) -> None:
         self._body += part
@@ -91,7 +101,12 @@ class _Connection(asyncio.Protocol):
             self.close()
 
     def on_message_complete(self) -> None:
+        if self._parser.get_status_code() < 200:  # an interim answer: the real one follows
+            return
         self._keep = self._parser.should_keep_alive()
+        self._answer()
+
+    def _answer(self) -> None:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(Answer(self._parser.get_status_code(), bytes(self._body)))
 
@@ -127,22 +142,18 @@ class Connections:
 
     async def post(self, body: bytes) -> Answer:
         """
-        Post a JSON body.
+        Post a JSON body, once: whoever counts sends must know of each.
 
         Raises:
             OSError: no connection, or it ended before the answer was there.
         """
         request = b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
         connection = await self._take()
-        first = not connection.used
         try:
-            answer = await self._ask(connection, request)
-        except ConnectionLost:
-            # A server may close an idle connection at any time, also now; what is sent may be sent again.
-            if first:
-                raise
-            connection = await self._connect()
-            answer = await self._ask(connection, request)
+            answer = await connection.post(request)
+        except BaseException:
+            connection.close()
+            raise
         if connection.reusable:
             self._idle.append(connection)
         else:
@@ -165,11 +176,3 @@ class Connections:
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_connection(_Connection, self._host, self._port, ssl=self._tls)
         return connection
-
-    @staticmethod
-    async def _ask(connection: _Connection, request: bytes) -> Answer:
-        try:
-            return await connection.post(request)
-        except BaseException:
-            connection.close()
-            raise

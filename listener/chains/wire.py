@@ -73,10 +73,10 @@ def as_block(answer: Any) -> Block:
     try:
         bloom = answer.get("logsBloom") or _ZERO_BLOOM
         return Block(
-            number=int(answer["number"], 16),
+            number=_int63(answer["number"]),
             hash=_bytes32(answer["hash"]),
             parent_hash=_bytes32(answer["parentHash"]),
-            timestamp=int(answer["timestamp"], 16),
+            timestamp=_int63(answer["timestamp"]),
             bloom=int(bloom, 16),
             gas_used=int(answer.get("gasUsed") or "0x1", 16),
         )
@@ -105,11 +105,18 @@ def _as_log(raw: Any) -> Log | None:
         address=raw["address"].lower(),
         topics=tuple([bytes.fromhex(topic[2:]) for topic in raw["topics"]]),
         data=bytes.fromhex(raw["data"][2:]),
-        block_number=int(raw["blockNumber"], 16),
+        block_number=_int63(raw["blockNumber"]),
         block_hash=_bytes32(raw["blockHash"]),
         transaction_hash=_bytes32(raw["transactionHash"]),
-        index=int(raw["logIndex"], 16),
+        index=_int63(raw["logIndex"]),
     )
+
+
+def _int63(text: str) -> int:
+    value = int(text, 16)
+    if not 0 <= value < 2**63:  # what the journal can keep; no chain will ever get there
+        raise ValueError(f"not a number that a chain can have: {text[:80]}")
+    return value
 
 
 def _bytes32(text: str) -> bytes:

@@ -1,9 +1,9 @@
 """
 Writes what the runner does: takes pending tasks in hand, and stores what came of them, in the caller's transaction.
 
-A claim of the one process that owns the journal needs no token of its own: the row's ``claim`` number is read with it and
-raised whenever the claimant must lose it (a reorg, an operator). ``running`` is written before a handler starts, with the
-attempt counted, so that a task which kills the process is not tried for ever.
+A claim of the one process that owns the journal needs no token of its own: the row's ``claim`` number is read with it
+and raised whenever the claimant must lose it (a reorg, an operator). ``running`` is written before a handler starts,
+with the attempt counted, so that a task which kills the process is not tried for ever.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,6 +55,7 @@ _EXPIRE = Statement(
         settled_at=bindparam("now"),
         claim=tasks.c.claim + 1,
     )
+    .returning(tasks.c.id)
 )
 _mine = and_(tasks.c.id == bindparam("row"), tasks.c.claim == bindparam("held"), tasks.c.state == State.RUNNING)
 # A row whose digest another one holds is passed over; who counts the changed rows finds out.
@@ -111,13 +112,21 @@ def recover(connection: Connection, max_attempts: Mapping[str, int], now: int) -
     return len(rows)
 
 
+def expire(connection: Connection, due: Due, now: int) -> list[int]:
+    """End the due tasks of a rule that are too old; return their ids."""
+    if due.oldest is None:
+        return []
+    return [row[0] for row in _EXPIRE.fetch(connection, {**_wanted_of(due, now), "oldest": due.oldest})]
+
+
 def claim(connection: Connection, due: Due, now: int) -> list[Claimed]:
-    """Take the oldest due tasks of a rule in hand, at most ``due.slots``; too old ones end as ``expired``."""
-    wanted = {"for_rule": due.rule, "now": now, "released": _ANY_BLOCK if due.released is None else due.released}
-    if due.oldest is not None:
-        _EXPIRE.run(connection, [{**wanted, "oldest": due.oldest}])
-    rows = _CLAIM.fetch(connection, {**wanted, "slots": due.slots})
+    """Take the oldest due tasks of a rule in hand, at most ``due.slots``."""
+    rows = _CLAIM.fetch(connection, {**_wanted_of(due, now), "slots": due.slots})
     return sorted((_claimed(row) for row in rows), key=lambda task: task.id)
+
+
+def _wanted_of(due: Due, now: int) -> dict[str, Any]:
+    return {"for_rule": due.rule, "now": now, "released": _ANY_BLOCK if due.released is None else due.released}
 
 
 def sign(connection: Connection, signed: Sequence[Signed], now: int) -> dict[int, State]:

@@ -7,6 +7,7 @@ Every write goes through the one writer thread; what must survive a power cut be
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Self
 from sqlalchemy import Connection, Engine
 
 from listener.journal import chain_rows, execution
+from listener.journal.claims import Claims
 from listener.journal.database import open_engine, upgrade
 from listener.journal.lock import OwnerLock
 from listener.journal.sending import Outbox
@@ -33,8 +35,9 @@ class Journal:
     """
     An open journal.
 
-    ``on_pending`` is called on the loop after each step with the rules that have new tasks (None: any may have), and
-    ``on_ready`` after each write that made rows ready.
+    The stages leave four calls here, all made on the loop: ``on_pending`` after each step, with the rules that have new
+    tasks (None: any may have); ``on_claimed`` with tasks that a standing claim took; ``on_ready`` after each write that
+    made rows ready; ``on_handed_out`` with parcels for which the submitter had left room.
     """
 
     def __init__(self, engine: Engine, lock: OwnerLock, rules: Mapping[str, RuleFacts]) -> None:
@@ -44,10 +47,14 @@ class Journal:
         self._touched: set[int] = set()
         self._walk = Walk(dict(rules), self._touched)
         self._outbox = Outbox(self._touched)
+        self._claims = Claims()
         self.frontiers: dict[str, Frontier] = {}  # by chain: what is released to the runner follows from it
         self.cursors: dict[str, Cursor] = {}
         self.on_pending: Callable[[Iterable[str] | None], None] = lambda _rules: None
+        self.on_claimed: Callable[[Sequence[Claimed]], None] = lambda _tasks: None
+        self.on_expired: Callable[[str, Sequence[int]], None] = lambda _rule, _tasks: None
         self.on_ready: Callable[[], None] = lambda: None
+        self.on_handed_out: Callable[[Sequence[Parcel]], None] = lambda _parcels: None
 
     @classmethod
     async def open(cls, path: Path, rules: Mapping[str, RuleFacts]) -> Self:
@@ -117,9 +124,20 @@ class Journal:
 
     async def write(self, step: Step, chain_id: int) -> Written:
         """Write one step of a walk: rewind, cancel, revive, append and cursor, whole or not at all."""
-        written = await self._writer.run(lambda connection: self._walk.write(connection, step, chain_id, now_us()))
+        rules = {occasion.rule for occasion in step.occasions}
+
+        def work(connection: Connection) -> tuple[Written, list[Claimed]]:
+            now = now_us()
+            written = self._walk.write(connection, step, chain_id, now)
+            return written, self._claims.serve(connection, rules, now)
+
+        written, claimed = await self._writer.run(work)
         self.stand(step.chain, step.cursor, step.frontier)
-        self.on_pending(None if written.revived else {occasion.rule for occasion in step.occasions})
+        if claimed:
+            self.on_claimed(claimed)
+        found = Counter(occasion.rule for occasion in step.occasions)
+        found.subtract(task.rule for task in claimed)
+        self.on_pending(None if written.revived else {rule for rule in rules if found[rule] > 0})
         if written.revived or written.paired:
             self.on_ready()
         return written
@@ -136,14 +154,36 @@ class Journal:
     # What the runner does
 
     async def claim(self, due: Sequence[Due]) -> list[list[Claimed]]:
-        """Take tasks in hand, a list for each of ``due``."""
-        now = now_us()
-        return await self._writer.run(lambda connection: [execution.claim(connection, item, now) for item in due])
+        """Take tasks in hand, a list for each of ``due``; those that are too old end as expired instead."""
+
+        def work(connection: Connection) -> tuple[list[list[int]], list[list[Claimed]]]:
+            now = now_us()
+            expired = [execution.expire(connection, item, now) for item in due]
+            return expired, [self._claims.take(connection, item, now) for item in due]
+
+        expired, claimed = await self._writer.run(work)
+        for item, tasks in zip(due, expired, strict=True):
+            if tasks:
+                self.on_expired(item.rule, tasks)
+        return claimed
+
+    async def claim_nothing(self) -> None:
+        """Let no claim stand."""
+        await self._writer.run(lambda _connection: self._claims.revoke())
 
     async def sign(self, signed: Sequence[Signed]) -> dict[int, State]:
         """Store payloads durably, once and for all; tasks missing from the answer were lost to their claimant."""
-        states = await self._writer.run(lambda connection: execution.sign(connection, signed, now_us()), durable=True)
-        self.on_ready()
+
+        def work(connection: Connection) -> tuple[dict[int, State], list[Parcel]]:
+            now = now_us()
+            states = execution.sign(connection, signed, now)
+            return states, self._outbox.serve(connection, now)
+
+        states, parcels = await self._writer.run(work, durable=True)
+        if parcels:
+            self.on_handed_out(parcels)
+        if len(parcels) < len(signed):
+            self.on_ready()
         return states
 
     async def end(self, ended: Sequence[Ended]) -> set[int]:
@@ -156,9 +196,13 @@ class Journal:
 
     # What the submitter does
 
-    async def hand_out(self, slots: int) -> list[Parcel]:
-        """Hand out ready tasks; from now on they count as sent."""
-        return await self._writer.run(lambda connection: self._outbox.hand_out(connection, slots, now_us()))
+    async def hand_out(self, slots: int, received: int | None = None) -> list[Parcel]:
+        """
+        Hand out ready tasks; from now on they count as sent.
+
+        With ``received``, the number handed out so far as the submitter knows it, room that is left stands.
+        """
+        return await self._writer.run(lambda connection: self._outbox.hand_out(connection, slots, now_us(), received))
 
     async def take_back(self, sent: Sequence[Sent]) -> None:
         """Store what became of sends."""

@@ -1,14 +1,15 @@
 """
 Writes what the submitter does: hands out ready tasks and stores what became of each send, in the caller's transaction.
 
-That a send may have begun is known without a write: this object remembers what it handed out, and counts every ready row
-that it finds at start as sent. It lives in the writer's thread, so that handing out and a reorg's cancelling never cross.
+That a send may have begun is known without a write: the outbox remembers what it handed out, and counts every ready row
+that it finds at start as sent. It lives in the writer's thread, so that handing out and a reorg's cancelling cannot
+cross.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, event, func, or_, select, update
+from sqlalchemy import Connection, bindparam, func, or_, select, update
 
 from listener.journal.schema import tasks
 from listener.journal.statement import Statement
@@ -58,65 +59,57 @@ class Outbox:
     """
     Which ready rows are in the submitter's hands, and which may have been sent before.
 
-    What it remembers follows its transaction: work that is rolled back with a failing neighbour is done again, and must
-    find everything as it was.
+    Room that the submitter has left stands: what is signed next is handed out in the same transaction.
     """
 
     def __init__(self, touched: set[int]) -> None:
         self.touched = touched
         self._in_hand: set[int] = set()
-        self._undo: list[tuple[Callable[[int], None], int]] = []
-        self._watched: Connection | None = None
+        self._given = 0
+        self._room = 0
 
     def find(self, connection: Connection) -> int:
         """Count every ready row as sent; return how many there are. Called once, at start."""
         self.touched.update(connection.execute(select(tasks.c.id).where(tasks.c.state == State.READY)).scalars())
         return len(self.touched)
 
-    def hand_out(self, connection: Connection, slots: int, now: int) -> list[Parcel]:
-        """Hand out the oldest ready tasks that are due, at most ``slots``."""
+    def hand_out(self, connection: Connection, slots: int, now: int, received: int | None = None) -> list[Parcel]:
+        """
+        Hand out the oldest ready tasks that are due, at most ``slots``.
+
+        Args:
+            connection: the writer's.
+            slots: how many more the submitter can send.
+            now: microseconds since the epoch.
+            received: how many have reached it so far, so that those on their way count; None lets no room stand.
+        """
+        self._room = slots if received is None else slots - (self._given - received)
+        parcels = self.serve(connection, now)
+        if received is None:
+            self._room = 0
+        return parcels
+
+    def serve(self, connection: Connection, now: int) -> list[Parcel]:
+        """Hand out what is ready, as far as the submitter has room."""
+        if self._room <= 0:
+            return []
         # What is in hand is among the oldest: so many more are read, and passed over.
-        rows = _HAND_OUT.fetch(connection, {"now": now, "most": slots + len(self._in_hand)})
-        rows = [row for row in rows if row[0] not in self._in_hand][:slots]
+        rows = _HAND_OUT.fetch(connection, {"now": now, "most": self._room + len(self._in_hand)})
+        rows = [row for row in rows if row[0] not in self._in_hand][: self._room]
         parcels = [_parcel(row, fresh=row[0] not in self.touched) for row in rows]
-        self._watch(connection)
-        for parcel in parcels:
-            self._put(self._in_hand, parcel.id)
-            self._put(self.touched, parcel.id)
+        self._room -= len(parcels)
+        self._given += len(parcels)
+        self._in_hand.update(parcel.id for parcel in parcels)
+        self.touched.update(parcel.id for parcel in parcels)
         return parcels
 
     def take_back(self, connection: Connection, sent: Sequence[Sent]) -> None:
         """Store what became of sends."""
         _SENT.run(connection, [_sent_row(item) for item in sent])
-        self._watch(connection)
         for item in sent:
-            self._drop(self._in_hand, item.id)
+            self._in_hand.discard(item.id)
             if item.state != State.READY:
-                self._drop(self.touched, item.id)
-
-    def _put(self, where: set[int], task_id: int) -> None:
-        if task_id not in where:
-            where.add(task_id)
-            self._undo.append((where.discard, task_id))
-
-    def _drop(self, where: set[int], task_id: int) -> None:
-        if task_id in where:
-            where.discard(task_id)
-            self._undo.append((where.add, task_id))
-
-    def _watch(self, connection: Connection) -> None:
-        if connection is not self._watched:  # the writer's only one, for as long as it lives
-            self._watched = connection
-            event.listen(connection, "commit", self._keep)
-            event.listen(connection, "rollback", self._forget)
-
-    def _keep(self, _connection: Connection) -> None:
-        self._undo.clear()
-
-    def _forget(self, _connection: Connection) -> None:
-        for act, task_id in reversed(self._undo):
-            act(task_id)
-        self._undo.clear()
+                self.touched.discard(item.id)
 
 
 def _parcel(row: Sequence[Any], *, fresh: bool) -> Parcel:

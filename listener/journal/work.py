@@ -47,12 +47,23 @@ class Written:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """What the runner can take of one rule: at most ``slots`` tasks up to block ``released``."""
+    """
+    What the runner can take of one rule: at most ``slots`` tasks up to block ``released``.
+
+    ``received`` is how many tasks of the rule have reached the runner so far; those that are on their way to it count
+    against ``slots``.
+    """
 
     rule: str
     slots: int
     released: int | None  # None: not held for confirmations
     oldest: int | None = None  # Unix seconds; a trigger before this has expired
+    received: int | None = None  # None: nothing is on its way
+
+    @property
+    def stands(self) -> bool:
+        """Whether what is left of it may be served later: not where time or confirmations must be looked at again."""
+        return self.received is not None and self.released is None and self.oldest is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,8 @@
 One thread that owns the journal's writing connection and commits whatever waits as one transaction.
 
 A disk that stalls must not stall the loop, and one fsync can serve many tasks: hence a thread of its own and group
-commit. Work runs in the order it was given.
+commit. Work runs in the order it was given. A transaction that fails fails for all whose work was in it: what cannot be
+remembered stops the daemon, and the next start goes on from what was committed.
 """
 
 import asyncio
@@ -35,6 +36,7 @@ class Writer:
         self._engine = engine
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._durable: bool | None = None  # as the connection is set now
         self._thread = threading.Thread(target=self._serve, name="journal", daemon=True)
         self._thread.start()
 
@@ -43,7 +45,7 @@ class Writer:
         Run ``work`` in the next transaction and return its result after the commit.
 
         Args:
-            work: called in the writer's thread; may run a second time when another piece of its group fails.
+            work: called once, in the writer's thread.
             durable: the commit is synced to disk before this returns, else it only survives the process.
 
         Raises:
@@ -60,9 +62,15 @@ class Writer:
         await asyncio.to_thread(self._thread.join)
 
     def _serve(self) -> None:
-        with self._engine.connect() as connection:
-            while group := self._next_group():
-                self._commit(connection, group)
+        connection: Connection | None = None
+        while group := self._next_group():
+            try:
+                connection = connection or self._engine.connect()
+                self._settle(group, self._transact(connection, group))
+            except Exception as error:  # noqa: BLE001 - whatever it was belongs to those who asked
+                self._settle(group, [self._as_journal_error(error)] * len(group))
+        if connection is not None:
+            connection.close()
 
     def _next_group(self) -> list[_Work]:
         """Wait for one piece of work and take what stands behind it; empty at the end."""
@@ -81,22 +89,16 @@ class Writer:
             group.append(work)
         return group
 
-    def _commit(self, connection: Connection, group: list[_Work]) -> None:
-        try:
-            self._settle(group, self._transact(connection, group))
-        except Exception as error:  # noqa: BLE001 - whatever it was belongs to the one who asked
-            if len(group) == 1:
-                self._settle(group, [self._as_journal_error(error)])
-                return
-            for work in group:  # alone, so that only the piece at fault fails
-                self._commit(connection, [work])
-
     def _transact(self, connection: Connection, group: list[_Work]) -> list[Any]:
-        if connection.dialect.name == "sqlite":
-            level = "FULL" if any(work.durable for work in group) else "NORMAL"
-            connection.connection.cursor().execute(f"PRAGMA synchronous={level}")
+        self._set_durable(connection, any(work.durable for work in group))
         with connection.begin():
             return [work.run(connection) for work in group]
+
+    def _set_durable(self, connection: Connection, durable: bool) -> None:  # noqa: FBT001 - the one thing it sets
+        """Say whether the next commit is synced to the disk; told to SQLite only when it changes."""
+        if connection.dialect.name == "sqlite" and durable is not self._durable:
+            connection.connection.cursor().execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
 
     def _as_journal_error(self, error: Exception) -> Exception:
         """Turn what the database said into our own error; the driver's come bare from the statements run on it."""

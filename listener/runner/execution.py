@@ -5,8 +5,11 @@ Runs on the handlers' loop. Whatever a handler raises ends here, as a value.
 """
 
 import asyncio
+import threading
 import time
 import traceback
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,7 +66,12 @@ async def execute(task: Claimed, work: Work, http: aiohttp.ClientSession, perfor
         failure = error
     except UndecodableLog as error:
         failure = HandlerFailed(f"the log does not fit the contract's ABI: {error}")
-    except Exception as error:
+    except GeneratorExit:
+        raise  # the loop is gone
+    except BaseException as error:  # the user's code may raise anything, and one task's fault is its own
+        running = asyncio.current_task()
+        if running is not None and running.cancelling():
+            raise  # it is ours: we stop
         log.debug("handler.raised", rule=task.rule, task=task.id, exc_info=True)
         failure = HandlerFailed(_described(error))
     return Outcome(task, result, failure, time.monotonic() - begun)
@@ -87,11 +95,40 @@ async def _call(task: Claimed, work: Work, http: aiohttp.ClientSession, performe
         async with timer:
             if work.handler.is_async:
                 return await work.handler.execute(context)
-            return await asyncio.get_running_loop().run_in_executor(None, work.handler.execute, context)
+            return await _in_thread(work.handler.execute, context)
     except TimeoutError:
         if not timer.expired():
             raise  # the handler's own
         raise HandlerTimeout(f"no result within timeout_s = {rule.timeout_s:g}") from None
+
+
+async def _in_thread(function: Callable[[Any], Any], context: Any) -> Any:
+    """
+    Call an ordinary function in a thread of its own.
+
+    Not in a pool: the interpreter waits for a pool's threads when it ends, and a function may hang for ever.
+    """
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
+
+    def settle(result: Any, error: BaseException | None) -> None:
+        if not ended.done():
+            ended.set_result((result, error))
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = function(context)
+        except BaseException as raised:  # noqa: BLE001 - handed to the one who waits
+            error = raised
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any longer
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=run, name=f"handler {context.trigger.rule}", daemon=True).start()
+    result, error = await ended
+    if error is not None:
+        raise error
+    return result
 
 
 def _trigger(task: Claimed, work: Work) -> Trigger:
@@ -139,8 +176,12 @@ def _checked(result: Any, rule: str) -> TaskResult | None:
     return TaskResult(proof, bytes(data))
 
 
-def _described(error: Exception) -> str:
+def _described(error: BaseException) -> str:
     """Say in one line what a handler raised and where, for the traceback is only in the debug log."""
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001 - even its text is the user's code
+        said = "(its text cannot be read)"
+    text = f"{type(error).__name__}: {said}" if said else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
     return f"{text[:1000]} ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else text[:1000]

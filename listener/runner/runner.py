@@ -9,6 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import structlog
 
@@ -39,26 +40,31 @@ class Runner:
         self._journal = journal
         self._wake = asyncio.Event()
         self._waiting = set(self._works)  # rules that may have due tasks
-        self._in_hand: dict[int, Claimed] = {}
+        self._in_hand: set[Claimed] = set()  # one task may be in it twice: taken away, revived and claimed anew
         self._busy = dict.fromkeys(self._works, 0)
+        self._received = dict.fromkeys(self._works, 0)  # tasks, in all
+        self._room = dict.fromkeys(self._works, 0)  # tasks that the claim which stands can still bring
         self._outcomes: list[Outcome] = []
         self._ended = asyncio.Event()
         journal.on_pending = self._on_pending
+        journal.on_expired = _report_expired
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run handlers until asked to stop, then finish what is in hand; what is cut short is put back."""
         handlers = HandlerLoop(self._signer.address, self._on_outcomes)
+        self._journal.on_claimed = partial(self._start, handlers)
         try:
             async with asyncio.TaskGroup() as group:
                 helpers = [group.create_task(each) for each in (handlers.watch(), self._finish(), self._wake_at(stop))]
                 await self._claim(handlers, stop)
+                await self._journal.claim_nothing()
                 while self._in_hand:
                     self._wake.clear()
                     await self._wake.wait()
                 for helper in helpers:
                     helper.cancel()
         finally:
-            await self._journal.release(list(self._in_hand.values()))
+            await self._journal.release(list(self._in_hand))
             await handlers.close()
 
     # Claiming
@@ -72,16 +78,20 @@ class Runner:
                 await self._wait()
                 continue
             self._waiting.difference_update(item.rule for item in due)
-            batch: list[tuple[Claimed, Work]] = []
             for item, claimed in zip(due, await self._journal.claim(due), strict=True):
-                batch += [(task, self._works[item.rule]) for task in claimed]
                 if len(claimed) == item.slots:
                     self._waiting.add(item.rule)  # there may be more
-            for task, _ in batch:
-                self._in_hand[task.id] = task
-                self._busy[task.rule] += 1
-            if batch:
-                handlers.start(batch)
+                self._room[item.rule] = item.slots if item.stands else len(claimed)
+                self._start(handlers, claimed)
+
+    def _start(self, handlers: HandlerLoop, claimed: Sequence[Claimed]) -> None:
+        for task in claimed:
+            self._room[task.rule] -= 1
+            self._in_hand.add(task)
+            self._busy[task.rule] += 1
+            self._received[task.rule] += 1
+        if claimed:
+            handlers.start([(task, self._works[task.rule]) for task in claimed])
 
     def _due(self, work: Work) -> Due:
         rule = work.rule
@@ -90,6 +100,7 @@ class Runner:
             slots=rule.concurrency - self._busy[rule.name],
             released=self._released(work),
             oldest=None if rule.max_age is None else int(time.time() - rule.max_age.total_seconds()),
+            received=self._received[rule.name],
         )
 
     def _released(self, work: Work) -> int | None:
@@ -130,10 +141,13 @@ class Runner:
     def _on_outcomes(self, outcomes: list[Outcome]) -> None:
         self._outcomes += outcomes
         for outcome in outcomes:
-            self._busy[outcome.task.rule] -= 1
-            self._waiting.add(outcome.task.rule)
+            rule = outcome.task.rule
+            self._busy[rule] -= 1
+            if self._room[rule] * 2 <= self._works[rule].rule.concurrency:
+                self._waiting.add(rule)  # what stands is nearly used up; before, nothing waits that it does not bring
         self._ended.set()
-        self._wake.set()
+        if self._waiting:
+            self._wake.set()
 
     async def _finish(self) -> None:
         while True:
@@ -150,7 +164,7 @@ class Runner:
             if signed:
                 self._report_lost(signed, await self._journal.sign(signed))
             for outcome in outcomes:
-                self._in_hand.pop(outcome.task.id, None)
+                self._in_hand.discard(outcome.task)
             self._wake.set()
 
     def _judge(self, outcome: Outcome) -> Signed | Ended:
@@ -202,3 +216,8 @@ class Runner:
             elif state != State.READY:
                 level = log.error if state == State.FAILED else log.info
                 level(f"task.{state}", task=item.task.id, rule=item.task.rule, reason="same payload as another task")
+
+
+def _report_expired(rule: str, tasks: Sequence[int]) -> None:
+    for task in tasks:
+        log.warning("task.expired", task=task, rule=rule, reason="older than the rule's max_age when its turn came")

@@ -6,7 +6,7 @@ in this order in every generation of Othentic's AttestationCenter, without prefi
 written out here because the general encoder takes thirty times as long; tests hold the two equal.
 """
 
-from eth_utils.crypto import keccak
+from eth_hash.auto import keccak
 
 _HEAD = 4 * 32
 
