@@ -13,6 +13,7 @@ from listener.model import Block, Log, Occasion
 from listener.testing import Emitted, FakeNode, NodeError, ScriptedChain, context, event, logs_changed, ranges_up_to
 
 CONTRACT = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
+WITHOUT = (False,)  # transactions
 SOMEONE = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 
 
@@ -149,10 +150,10 @@ async def test_a_node_answers_by_number_by_tag_by_hash_and_by_range() -> None:
     async with FakeNode(chain, chain_id=5) as node:
         assert (await ask(node, "eth_chainId"))["result"] == "0x5"
         for wanted in ("latest", "0x5"):
-            assert (await ask(node, "eth_getBlockByNumber", wanted, False))["result"] == block.header()
-        assert (await ask(node, "eth_getBlockByNumber", "finalized", False))["result"] == chain.blocks[2].header()
-        assert (await ask(node, "eth_getBlockByNumber", "0x6", False))["result"] is None
-        assert "error" in await ask(node, "eth_getBlockByNumber", "safe", False)
+            assert (await ask(node, "eth_getBlockByNumber", wanted, *WITHOUT))["result"] == block.header()
+        assert (await ask(node, "eth_getBlockByNumber", "finalized", *WITHOUT))["result"] == chain.blocks[2].header()
+        assert (await ask(node, "eth_getBlockByNumber", "0x6", *WITHOUT))["result"] is None
+        assert "error" in await ask(node, "eth_getBlockByNumber", "safe", *WITHOUT)
         by_hash = {"blockHash": "0x" + block.hash.hex(), "address": [CONTRACT.lower()], "topics": [["0x" + "01" * 32]]}
         assert (await ask(node, "eth_getLogs", by_hash))["result"] == block.logs()
         assert (await ask(node, "eth_getLogs", {"fromBlock": "0x0", "toBlock": "0x9"}))["result"] == block.logs()

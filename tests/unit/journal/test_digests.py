@@ -153,3 +153,17 @@ async def test_a_lost_claim_in_a_batch_with_a_conflict_is_still_lost(world: Worl
     assert states == {1: State.READY, 2: State.FAILED}
     assert world.states() == ["ready", "failed", "cancelled"]
     assert world.row(3)["digest"] is None
+
+
+@pytest.mark.parametrize("branch", ["a", "b"])
+async def test_of_two_cancelled_rows_with_one_digest_the_one_whose_block_returns_comes_back(
+    world: World, branch: str
+) -> None:
+    await world.walk(fired("blocks", block(11)))
+    await world.execute("blocks", proof="same")
+    await world.fork(block(START), fired("blocks", block(11, "b")))
+    await world.execute("blocks", proof="same")
+    await world.fork(block(START), to=block(11, "c"))
+    assert world.states() == ["cancelled", "cancelled"]
+    await world.fork(block(START), fired("blocks", block(11, branch)))
+    assert world.states() == (["ready", "cancelled"] if branch == "a" else ["cancelled", "ready"])

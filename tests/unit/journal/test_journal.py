@@ -4,6 +4,8 @@ import asyncio
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -150,3 +152,32 @@ async def test_a_full_disk_is_said_and_leaves_nothing_half_written(world: World)
     await world.journal._writer.run(lambda connection: connection.exec_driver_sql("PRAGMA max_page_count = 100000"))
     world.cursor = block(11).cursor
     assert (await world.walk(*occasions)).appended == 200
+
+
+async def level_beside(world: World, work: Callable[[], Awaitable[object]]) -> int:
+    """Return how SQLite syncs the commit that this work is part of: 2 waits for the disk, 1 does not."""
+    gate = threading.Event()
+    writer = world.journal._writer
+    async with asyncio.TaskGroup() as group:
+        group.create_task(writer.run(lambda _connection: gate.wait(5)))
+        await asyncio.sleep(0.02)
+        group.create_task(ignored(work()))
+        level = group.create_task(
+            writer.run(lambda connection: connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
+        )
+        await asyncio.sleep(0.02)
+        gate.set()
+    return int(level.result())
+
+
+async def ignored(work: Awaitable[object]) -> None:
+    await work
+
+
+async def test_a_payload_waits_for_the_disk_before_it_is_said_to_be_written(world: World) -> None:
+    await world.walk(fired("blocks", block(11)), fired("blocks", block(12)))
+    claimed = await world.claim("blocks")
+    assert await level_beside(world, lambda: world.sign(claimed[:1])) == 2
+    assert await level_beside(world, lambda: world.walk(to=block(13))) == 1, "a walk is walked again"
+    assert await level_beside(world, lambda: world.sign(claimed[1:])) == 2
+    assert await level_beside(world, world.send_all) == 1, "an answer that is lost is asked for again"

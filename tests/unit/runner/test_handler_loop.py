@@ -1,24 +1,19 @@
 """A handler that blocks its loop delays other handlers and nothing else, and is named."""
 
 import asyncio
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
+from works import Context, good, work
 from world import SIGNER, World, block, fired, until
 
 from listener.model import TaskResult
 from listener.runner import Runner
 from listener.runner import handler_loop as module
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from test_runner import Context, good, work
 
 
 @pytest.fixture(autouse=True)

@@ -6,30 +6,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
+from works import Context, good, work
 from world import CHAIN, CHAIN_ID, SIGNER, START, World, block, event, fired, frontier, until
 
 from listener import runner as runner_package
-from listener.config import Hold, Rule
-from listener.handlers import Handler
-from listener.model import TaskContext, TaskResult
-from listener.rules.matcher import Matcher
+from listener.config import Hold
+from listener.model import TaskResult
 from listener.runner import Runner, Work
 
 runner_module = sys.modules[f"{runner_package.__name__}.runner"]
-Context = TaskContext[Any]
-
-
-class Reader:
-    """No contract is read here."""
-
-    def at(self, block: int | bytes | str) -> Any:
-        raise NotImplementedError(block)
 
 
 @pytest.fixture(autouse=True)
@@ -42,23 +33,6 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 def logs() -> Iterator[list[Any]]:
     with capture_logs() as lines:
         yield lines
-
-
-def work(execute: Callable[..., Any], name: str = "blocks", hold: Hold | None = None, **settings: Any) -> Work:
-    """A rule of the configuration with its handler."""
-    rule = Rule(name=name, task="tasks.none", task_definition_id=1, trigger={"type": "block"}, **settings)
-    return Work(
-        rule=rule,
-        matcher=Matcher(name, CHAIN, rule.trigger),  # type: ignore[arg-type]
-        handler=Handler("tasks.none", execute, None, None, asyncio.iscoroutinefunction(execute)),
-        hold=hold or Hold(),
-        chain_id=CHAIN_ID,
-        reader=Reader(),
-    )
-
-
-async def good(ctx: Context) -> TaskResult:
-    return TaskResult(f"{ctx.trigger.block_number}+{ctx.key}", b"data")
 
 
 @contextlib.asynccontextmanager
@@ -561,7 +535,8 @@ import asyncio, sys, threading, time
 from pathlib import Path
 sys.path[:0] = [{unit!r}, {here!r}]
 from world import SIGNER, World, block, fired, until
-from test_runner import Runner, work
+from listener.runner import Runner
+from works import work
 
 def hang(_ctx):
     time.sleep(60)
