@@ -191,9 +191,7 @@ async def test_already_known_after_a_restart_is_not_flagged(world: World, server
     assert world.row()["already_known"] == 0
 
 
-# REPORTED: see test_connections.py, a request whose answer was lost on a kept connection is sent a second time unseen.
 @hasty
-@pytest.mark.xfail(strict=True, reason="reported: a silent second send flags our own task as already known")
 async def test_an_answer_lost_on_a_kept_connection_does_not_make_our_own_task_somebody_elses(
     world: World, server: RawServer
 ) -> None:
@@ -247,8 +245,6 @@ async def test_an_outage_from_the_start_is_waited_out(world: World, server: RawS
     assert sorted(proofs(server)) == sorted(row["proof_of_task"] for row in world.rows().values())
 
 
-# REPORTED: each send in flight counts as a failure "in a row", so that one cut of 32 makes the longest pause.
-@pytest.mark.xfail(strict=True, reason="reported: one blip with 32 sends in flight rests 15 to 30 seconds")
 async def test_sends_that_fail_together_are_one_failure(world: World, server: RawServer) -> None:
     await ready(world, 32)
     all_there = asyncio.Event()

@@ -74,8 +74,6 @@ async def test_a_server_that_restarted_is_reached_again_at_once(server: RawServe
     assert (await connections.post(b"{}")).status == 200
 
 
-# REPORTED: the parser is never told of the end of the stream.
-@pytest.mark.xfail(strict=True, raises=OSError, reason="reported: an answer without content-length is lost")
 async def test_an_answer_that_ends_with_its_connection_is_an_answer(
     server: RawServer, connections: Connections
 ) -> None:
@@ -84,26 +82,17 @@ async def test_an_answer_that_ends_with_its_connection_is_an_answer(
     assert await connections.post(b"{}") == Answer(200, TAKEN)
 
 
-# REPORTED: the same; a task would be sent again for an hour and then called failed.
-@pytest.mark.xfail(strict=True, raises=OSError, reason="reported: an answer of HTTP/1.0 is lost")
 async def test_an_answer_of_http_1_0_is_an_answer(server: RawServer, connections: Connections) -> None:
     server.reply = b"HTTP/1.0 200 OK\r\n\r\n" + TAKEN
     assert await connections.post(b"{}") == Answer(200, TAKEN)
 
 
-# REPORTED: on_message_complete is called for the interim answer too.
-@pytest.mark.xfail(strict=True, reason="reported: 100 Continue is taken for the answer")
 async def test_an_interim_answer_is_not_the_answer(server: RawServer, connections: Connections) -> None:
     server.reply = b"HTTP/1.1 100 Continue\r\n\r\n" + answer(TAKEN)
     assert await connections.post(b"{}") == Answer(200, TAKEN)
 
 
-# REPORTED: a reused connection that is lost is replaced and the request sent a second time, where nobody counts it; an
-# aggregator that had taken the first then says "already known", and a fresh task is flagged as somebody else's.
-@pytest.mark.parametrize(
-    "reused",
-    [False, pytest.param(True, marks=pytest.mark.xfail(strict=True, reason="reported: a silent second send"))],
-)
+@pytest.mark.parametrize("reused", [False, True])
 async def test_a_request_whose_answer_was_lost_is_not_sent_again_in_silence(
     server: RawServer,
     connections: Connections,

@@ -76,8 +76,6 @@ def test_what_is_no_header_is_the_nodes_fault(answer: Any) -> None:
     assert len(str(raised.value)) < 300
 
 
-# REPORTED: the journal keeps 64 bits; a larger number is an OverflowError in its thread, which ends the daemon.
-@pytest.mark.xfail(strict=True, reason="reported: numbers beyond 64 bits reach the journal")
 @pytest.mark.parametrize("field", ["number", "timestamp"])
 def test_a_number_that_no_chain_will_ever_reach_is_the_nodes_fault(field: str) -> None:
     with pytest.raises(ChainUnavailable):

@@ -1,6 +1,7 @@
 """Tasks are taken in hand one by one, their attempts counted first, and their results stored once."""
 
 import time
+from typing import Any
 
 import pytest
 from world import NOW, START, World, block, event, fired, signed
@@ -239,3 +240,43 @@ async def test_an_error_text_that_utf_8_cannot_write_does_not_stop_the_journal(w
     row = world.row()
     assert row["state"] == "failed"
     assert "is not there" in row["error"]
+
+
+async def test_a_claim_that_is_left_stands_and_is_served_by_the_step_that_appends(world: World) -> None:
+    claimed: list[int] = []
+    world.journal.on_claimed = lambda tasks: claimed.extend(task.id for task in tasks)
+    standing = Due(rule="blocks", slots=2, released=None, received=0)
+    assert await world.journal.claim([standing]) == [[]]
+    await world.walk(fired("blocks", block(11)))
+    assert claimed == [1]
+    await world.walk(fired("blocks", block(12)), fired("blocks", block(12)))
+    await world.walk(fired("blocks", block(13)))
+    assert claimed == [1, 2]
+    assert world.states() == ["running", "running", "pending"]
+
+
+async def test_what_is_on_its_way_to_the_runner_counts_against_its_slots(world: World) -> None:
+    await world.journal.claim([Due(rule="blocks", slots=1, released=None, received=0)])
+    await world.walk(fired("blocks", block(11)))
+    await world.walk(fired("blocks", block(12)))
+    again = Due(rule="blocks", slots=1, released=None, received=0)  # sent before the first one was heard of
+    assert await world.journal.claim([again]) == [[]]
+    ((task,),) = await world.journal.claim([Due(rule="blocks", slots=1, released=None, received=1)])
+    assert task.id == 2
+
+
+@pytest.mark.parametrize("held", [{"released": 100}, {"released": None, "oldest": 0}], ids=["confirmations", "max_age"])
+async def test_a_claim_that_depends_on_the_head_or_the_clock_does_not_stand(world: World, held: dict[str, Any]) -> None:
+    claimed: list[object] = []
+    world.journal.on_claimed = claimed.extend
+    await world.journal.claim([Due(rule="blocks", slots=2, received=0, **held)])
+    await world.walk(fired("blocks", block(11)))
+    assert claimed == []
+    assert world.states() == ["pending"]
+
+
+async def test_no_claim_stands_once_the_runner_wants_nothing_more(world: World) -> None:
+    await world.journal.claim([Due(rule="blocks", slots=2, released=None, received=0)])
+    await world.journal.claim_nothing()
+    await world.walk(fired("blocks", block(11)))
+    assert world.states() == ["pending"]

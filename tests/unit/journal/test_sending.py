@@ -1,13 +1,10 @@
 """Ready tasks are handed out one by one, and what became of each send is kept."""
 
 import asyncio
-import threading
-from collections.abc import Awaitable
 
-import pytest
 from world import NOW, START, World, block, event, fired, sent
 
-from listener.journal import now_us
+from listener.journal import Parcel, now_us
 from listener.model import State
 
 
@@ -167,48 +164,26 @@ async def test_resting_orphans_do_not_keep_slots_from_others(world: World) -> No
     assert [parcel.id for parcel in await world.hand_out(2)] == [8]
 
 
-async def test_a_ready_row_that_a_failing_neighbour_saw_handed_out_is_still_handed_out(world: World) -> None:
-    """A group whose commit fails is done again piece by piece: what was handed out in vain is not lost."""
+async def test_room_that_is_left_is_served_when_something_is_signed(world: World) -> None:
+    handed: list[int] = []
+    world.journal.on_handed_out = lambda parcels: handed.extend(parcel.id for parcel in parcels)
+    assert await world.journal.hand_out(2, 0) == []
+    await ready(world, 3)
+    assert handed == [1, 2]
+    assert [parcel.id for parcel in await world.hand_out()] == [3]
+
+
+async def test_what_is_on_its_way_to_the_submitter_counts_against_its_room(world: World) -> None:
+    await world.journal.hand_out(2, 0)
+    await ready(world, 3)  # two of them were handed out, which the submitter has not heard of when it asks
+    assert await world.journal.hand_out(2, 0) == []
+    assert [parcel.id for parcel in await world.journal.hand_out(2, 2)] == [3]
+
+
+async def test_room_that_was_taken_back_is_not_served(world: World) -> None:
+    handed: list[Parcel] = []
+    world.journal.on_handed_out = handed.extend
+    await world.journal.hand_out(2, 0)
+    await world.journal.hand_out(0, 0)
     await ready(world, 1)
-
-    def fail(_connection: object) -> None:
-        raise RuntimeError("on purpose")
-
-    gate = threading.Event()
-    writer = world.journal._writer
-    async with asyncio.TaskGroup() as group:
-        group.create_task(writer.run(lambda _connection: gate.wait(5)))  # what follows waits, and becomes one group
-        await asyncio.sleep(0.02)
-        asked = group.create_task(world.hand_out())
-        failing = group.create_task(raises(writer.run(fail)))
-        await asyncio.sleep(0.02)
-        gate.set()
-    assert failing.result()
-    assert [(parcel.id, parcel.fresh) for parcel in asked.result()] == [(1, True)]
-
-
-async def test_an_answer_in_a_group_that_failed_does_not_send_its_task_again(world: World) -> None:
-    await ready(world, 1)
-    await world.hand_out()
-
-    def fail(_connection: object) -> None:
-        raise RuntimeError("on purpose")
-
-    gate = threading.Event()
-    writer = world.journal._writer
-    async with asyncio.TaskGroup() as group:
-        group.create_task(writer.run(lambda _connection: gate.wait(5)))
-        await asyncio.sleep(0.02)
-        asked = group.create_task(world.hand_out())
-        group.create_task(world.journal.take_back([sent(1)]))
-        group.create_task(raises(writer.run(fail)))
-        await asyncio.sleep(0.02)
-        gate.set()
-    assert asked.result() == []
-    assert world.states() == ["accepted"]
-
-
-async def raises(work: Awaitable[object]) -> bool:
-    with pytest.raises(RuntimeError, match="on purpose"):
-        await work
-    return True
+    assert handed == []

@@ -1,4 +1,4 @@
-"""One thread writes for all: what waits is committed together, and each piece fails alone."""
+"""One thread writes for all: what waits is committed together, or fails together."""
 
 import asyncio
 import sqlite3
@@ -89,22 +89,16 @@ async def test_what_waits_is_one_transaction(writer: Writer) -> None:
     assert len(set(await together(writer, *[transaction] * 10))) == 1
 
 
-async def test_only_the_piece_at_fault_fails(writer: Writer, tmp_path: Path) -> None:
-    results = await together(writer, add(1), add(2), add(1), add(3))
-    assert [results[0], results[1], results[3]] == [1, 2, 3]
-    assert isinstance(results[2], JournalError)
-    assert numbers(tmp_path) == [1, 2, 3]
+async def test_a_group_that_fails_fails_for_all_and_leaves_nothing_behind(writer: Writer, tmp_path: Path) -> None:
+    """What cannot be remembered stops the daemon: it must not go on with half of what it meant to write."""
 
-
-async def test_a_piece_that_fails_half_way_leaves_nothing_behind(writer: Writer, tmp_path: Path) -> None:
     def half(connection: Connection) -> None:
         add(7)(connection)
         raise ValueError("half-way")
 
-    first, failed, last = await together(writer, add(1), half, add(2))
-    assert (first, last) == (1, 2)
-    assert isinstance(failed, ValueError)
-    assert numbers(tmp_path) == [1, 2]
+    results = await together(writer, add(1), half, add(2))
+    assert [str(result) for result in results] == ["half-way"] * 3
+    assert numbers(tmp_path) == []
 
 
 async def test_an_error_of_the_database_becomes_one_of_the_journal(writer: Writer) -> None:

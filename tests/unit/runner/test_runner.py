@@ -273,9 +273,6 @@ async def test_an_exception_whose_text_no_encoding_can_write_fails_the_task_alon
         await until(lambda: world.states() == ["failed", "failed"])
 
 
-# REPORTED: runner/execution.py lets these pass by: no outcome, the row stays "running", its slot is lost, and a stop
-# waits for ever. SystemExit and KeyboardInterrupt end the handlers' loop besides: no handler ever runs again.
-@pytest.mark.xfail(strict=True, reason="reported: no outcome, the task is running for ever")
 @pytest.mark.parametrize("error", [Awkward(), asyncio.CancelledError(), SystemExit(3), KeyboardInterrupt()], ids=repr)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 async def test_whatever_a_handler_raises_ends_as_a_row_and_the_next_one_runs(
@@ -450,9 +447,6 @@ async def test_a_task_whose_block_returns_while_its_old_execution_still_runs_end
     assert world.row()["proof_of_task"] == "execution 1"
 
 
-# REPORTED: the old execution's end removes the new one from what is in hand, for both have the id of the task: a stop
-# does not wait for the new one, cuts it short, and leaves its row "running", its attempt counted.
-@pytest.mark.xfail(strict=True, reason="reported: what is in hand is known by the task's id alone")
 async def test_stopping_waits_for_the_new_execution_of_a_task_whose_old_one_was_discarded(world: World) -> None:
     gates = [threading.Event(), threading.Event()]
     begun: list[int] = []
@@ -555,11 +549,6 @@ print("ended", flush=True)
 """
 
 
-# REPORTED: a thread of the default pool is waited for when the interpreter ends, so that one hanging ordinary function
-# keeps the daemon from exiting after SIGTERM until somebody kills it.
-@pytest.mark.xfail(
-    strict=True, raises=subprocess.TimeoutExpired, reason="reported: a hanging function keeps the process"
-)
 def test_an_ordinary_function_that_hangs_does_not_keep_the_process_from_ending(tmp_path: Path) -> None:
     here = Path(__file__).parent
     script = HANGS.format(unit=str(here.parent), here=str(here))
