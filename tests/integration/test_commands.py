@@ -53,9 +53,7 @@ async def config(node: FakeNode, aggregator: Aggregator, tmp_path: Path) -> Path
         await daemon.walked(10)
         await node.mine(ping())
         await node.mine(count=2)
-        await daemon.until(
-            lambda: sorted(s for _, s in daemon.states()) == ["accepted", "accepted", "failed", "skipped"]
-        )
+        await daemon.until(lambda: sorted(s for _, s in daemon.states()) == ["accepted", "accepted", "failed", "skipped"])
     return path
 
 
@@ -135,13 +133,7 @@ async def test_chains_are_listed_for_people_and_for_scripts(config: Path, node: 
     answer = await quickly("chains", "list", "--json", config=config)
     (row,) = answer.objects
     assert row["name"] == "l2"
-    assert (row["chain_id"], row["cursor"], row["head"], row["state"], row["error"]) == (
-        31337,
-        13,
-        13,
-        "following",
-        None,
-    )
+    assert (row["chain_id"], row["cursor"], row["head"], row["state"], row["error"]) == (31337, 13, 13, "following", None)
     table = await quickly("chains", "list", config=config)
     assert "l2" in table.out
     rewound = await listener("chains", "rewind", "l2", "--to", "12", config=config)
@@ -156,9 +148,7 @@ async def test_chains_are_listed_for_people_and_for_scripts(config: Path, node: 
     assert Following(config).cursor == node.chain.head.number
 
 
-@pytest.mark.parametrize(
-    "words", [("tasks", "list"), ("tasks", "list", "--json"), ("tasks", "show", "1"), ("chains", "list")]
-)
+@pytest.mark.parametrize("words", [("tasks", "list"), ("tasks", "list", "--json"), ("tasks", "show", "1"), ("chains", "list")])
 @pytest.mark.parametrize("content", [None, b"", b"this is no database, but a text that somebody wrote"], ids=str)
 async def test_a_journal_that_is_not_there_or_is_none_is_one_line(
     node: FakeNode, tmp_path: Path, words: tuple[str, ...], content: bytes | None
@@ -184,16 +174,16 @@ async def test_what_is_not_built_yet_says_so(words: tuple[str, ...]) -> None:
     assert answer.out == ""
 
 
-@pytest.mark.parametrize(
-    "words", [(), ("run",), ("tasks",), ("tasks", "list"), ("chains", "rewind"), ("incidents",)], ids=" ".join
-)
+@pytest.mark.parametrize("words", [(), ("run",), ("tasks",), ("tasks", "list"), ("chains", "rewind"), ("incidents",)], ids=" ".join)
 async def test_help_is_there_for_every_command(words: tuple[str, ...]) -> None:
     answer = await quickly(*words, "--help")
     assert answer.code == 0
     assert "Usage: " in answer.out
 
 
-async def test_a_listing_reads_while_the_daemon_writes(node: FakeNode, aggregator: Aggregator, tmp_path: Path) -> None:
+async def test_a_listing_reads_while_the_daemon_writes(
+    node: FakeNode, aggregator: Aggregator, tmp_path: Path
+) -> None:
     path = write_config(tmp_path, [node.ws_url], BLOCKS, aggregator=aggregator.url)
     async with following(path) as daemon:
         await daemon.walked(10)

@@ -90,9 +90,7 @@ async def test_a_range_that_takes_too_long_is_split_too(
                 await asyncio.Event().wait()
 
     node.before = slow
-    async with following(
-        write_config(tmp_path, [node.http_url], PINGS + TENTHS, chain="start = 11"), FOLLOWER
-    ) as daemon:
+    async with following(write_config(tmp_path, [node.http_url], PINGS + TENTHS, chain="start = 11"), FOLLOWER) as daemon:
         await daemon.walked(460)
     check(daemon, node)
 
@@ -120,9 +118,7 @@ async def test_a_storm_of_429_is_waited_out(node: FakeNode, tmp_path: Path) -> N
         await asyncio.sleep(0.5)
         node.http = None
         await daemon.walked(136)
-        node.http = web.Response(
-            status=429, body=b'{"jsonrpc":"2.0","id":1,"error":{"code":-32005,"message":"slow down"}}'
-        )
+        node.http = web.Response(status=429, body=b'{"jsonrpc":"2.0","id":1,"error":{"code":-32005,"message":"slow down"}}')
         await asyncio.sleep(0.5)
         node.http = web.Response(status=200, text="<html>Sign in</html>")
         await asyncio.sleep(0.5)

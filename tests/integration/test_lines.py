@@ -60,7 +60,9 @@ BREAKS: dict[str, Callable[[FakeNode], Awaitable[None]]] = {
 async def test_data_flows_again_and_the_gap_is_filled_in_order(
     node: FakeNode, aggregator: Aggregator, tmp_path: Path, way: str
 ) -> None:
-    config = write_config(tmp_path, [node.ws_url], PINGS + BLOCKS, aggregator=aggregator.url, chain='silence = "1s"')
+    config = write_config(
+        tmp_path, [node.ws_url], PINGS + BLOCKS, aggregator=aggregator.url, chain='silence = "1s"'
+    )
     with capture_logs() as lines:
         async with following(config) as daemon:
             await daemon.walked(10)
@@ -247,9 +249,7 @@ async def test_two_endpoints_of_one_host_with_different_keys_rest_apart(tmp_path
     async with FakeNode() as node:
         await node.mine(count=3)
         dead = node.http_url.replace(str(node.port), "9")
-        config = write_config(
-            tmp_path, [f"{dead}/v1/aaaaaaaaaaaaaaaaaaaa1", f"{node.http_url}/v1/bbbbbbbbbbbbbbbbb2"], BLOCKS
-        )
+        config = write_config(tmp_path, [f"{dead}/v1/aaaaaaaaaaaaaaaaaaaa1", f"{node.http_url}/v1/bbbbbbbbbbbbbbbbb2"], BLOCKS)
         async with following(config, FOLLOWER) as daemon:
             await daemon.walked(3)
             await node.mine()

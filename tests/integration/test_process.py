@@ -84,7 +84,8 @@ async def test_a_handler_in_a_thread_does_not_outlive_a_second_signal(
     node: FakeNode, aggregator: Aggregator, tmp_path: Path
 ) -> None:
     (tmp_path / "slow.py").write_text(
-        f"import time\ndef execute(ctx):\n    open('{tmp_path}/begun', 'w').close()\n    time.sleep(600)\n"
+        "import time\n"
+        f"def execute(ctx):\n    open('{tmp_path}/begun', 'w').close()\n    time.sleep(600)\n"
     )
     rules = BLOCKS.replace("tasks.block_report", "slow")
     async with running(write_config(tmp_path, [node.ws_url], rules, aggregator=aggregator.url)) as run:

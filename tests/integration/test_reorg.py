@@ -189,9 +189,7 @@ async def test_what_was_sent_is_marked_and_each_rule_does_what_its_policy_says(
     later = {}
     for row in daemon.rows:
         if not row["orphaned"]:
-            later.setdefault(row["rule"], []).append(
-                (row["block_number"], row["log_index"], row["state"], row["error"])
-            )
+            later.setdefault(row["rule"], []).append((row["block_number"], row["log_index"], row["state"], row["error"]))
     assert later == {
         "pings": [(12, 0, "skipped", f"already sent as task {orphans['pings']}"), (12, 1, "accepted", None)],
         "rerun": [(12, 0, "accepted", None), (12, 1, "accepted", None)],

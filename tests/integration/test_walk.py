@@ -181,11 +181,7 @@ async def test_a_rule_that_is_added_or_changed_fires_for_no_old_block(node: Fake
     config = write_config(tmp_path, [node.ws_url], narrower + BLOCKS, chain="start = 5")
     async with following(config, FOLLOWER) as daemon:
         await daemon.walked(12)
-    assert daemon.brief() == [
-        ("blocks", 11, None, "pending"),
-        ("blocks", 12, None, "pending"),
-        ("pings", 12, 0, "pending"),
-    ]
+    assert daemon.brief() == [("blocks", 11, None, "pending"), ("blocks", 12, None, "pending"), ("pings", 12, 0, "pending")]
 
 
 async def test_a_removed_rule_that_comes_back_is_a_new_one(node: FakeNode, tmp_path: Path) -> None:
