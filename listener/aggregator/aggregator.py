@@ -115,7 +115,7 @@ def judge(status: int, raw: bytes) -> bool:
 
 
 def _judge_error(fault: Any, text: str) -> bool:
-    """Judge an error by its code and by every word of the answer: where a node puts the contract's reason is unknown."""
+    """Judge an error by its code and by all of the answer: where a node puts the contract's reason is unknown."""
     code = fault.get("code") if isinstance(fault, dict) else None
     if _ALREADY.search(text) or ("already" in text.lower() and _ALREADY_WORDS.search(text)):
         return True

@@ -1,8 +1,8 @@
 """
 POST over keep-alive HTTP/1.1: just what ``sendTask`` needs, on httptools' parser.
 
-A send is the most frequent thing that the daemon does. With 32 in flight a general client takes 134 µs of processor time
-for each, this one 36 µs, which is a fifth of all that a task costs.
+A send is the most frequent thing that the daemon does. With 32 in flight a general client takes 134 µs of processor
+time for each, this one 36 µs: a fifth of all that a task costs.
 """
 
 import asyncio

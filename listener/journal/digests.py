@@ -20,11 +20,11 @@ class Digested(Protocol):
     """A row about to hold a digest."""
 
     @property
-    def id(self) -> int: ...
+    def id(self) -> int: ...  # noqa: D102
     @property
-    def rule(self) -> str: ...
+    def rule(self) -> str: ...  # noqa: D102
     @property
-    def digest(self) -> bytes: ...
+    def digest(self) -> bytes: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ def conflicts_of(connection: Connection, rows: Sequence[Any]) -> dict[int, Confl
     Find which of these rows (id, rule, digest) cannot hold their digest.
 
     Returns:
-        For each such row how it ends: ``skipped`` when the same rule already sent the same payload for a block that then
-        left the chain, else ``failed``.
+        For each such row how it ends: ``skipped`` when the same rule already sent the same payload for a block that
+        then left the chain, else ``failed``.
 
     """
     held: dict[bytes, Any] = {}

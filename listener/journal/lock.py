@@ -1,6 +1,4 @@
-"""
-One process owns a SQLite journal: an OS lock on a file beside it, held until the process ends, however it ends.
-"""
+"""One process owns a SQLite journal: an OS lock on a file beside it, held until the process ends, however it ends."""
 
 import fcntl
 import os
@@ -26,7 +24,7 @@ class OwnerLock:
             holder = os.read(self._fd, 32).decode(errors="replace").strip() or "unknown"
             os.close(self._fd)
             raise JournalError(
-                f"journal {journal}: process {holder} owns it; stop that one first, or give this one its own journal.url"
+                f"journal {journal}: process {holder} owns it; stop that one, or give this one its own journal.url"
             ) from error
         os.ftruncate(self._fd, 0)
         os.write(self._fd, f"{os.getpid()}\n".encode())

@@ -1,12 +1,12 @@
 """
 Writes one step of a chain's walk: rewind, cancel, revive, append and cursor, in the caller's transaction.
 
-This is where "never missed" and "never doubled" meet a reorg. Rows are never deleted; ``canonical`` says whether a row's
-block is on the chain as walked, and everything follows from it:
+This is where "never missed" and "never doubled" meet a reorg. Rows are never deleted; ``canonical`` says whether a
+row's block is on the chain as walked, and everything follows from it:
 
 - a block leaves: what was not sent is ``cancelled``, what may have been sent is marked ``orphaned`` and rests;
 - a block returns: cancelled rows come back, marks are lifted;
-- a block replaces another and the rule says ``once``: a new trigger with the cause of an orphan is ``skipped``, paired to it.
+- a block replaces another and the rule says ``once``: a new trigger with an orphan's cause is ``skipped``, paired to it.
 """
 
 from collections.abc import Iterable, Sequence
