@@ -12,14 +12,14 @@ from typing import Any
 from sqlalchemy import Connection, and_, bindparam, select, update
 
 from listener.journal.digests import conflicts_of
-from listener.journal.schema import tasks
+from listener.journal.schema import in_state, tasks
 from listener.journal.statement import Statement
 from listener.journal.walk import unpacked
 from listener.journal.work import Claimed, Due, Ended, Signed
 from listener.model import State
 
 _wanted = and_(
-    tasks.c.state == State.PENDING,
+    in_state(State.PENDING),
     tasks.c.rule == bindparam("for_rule"),
     tasks.c.not_before <= bindparam("now"),
     tasks.c.block_number <= bindparam("released"),
@@ -57,7 +57,7 @@ _EXPIRE = Statement(
     )
     .returning(tasks.c.id)
 )
-_mine = and_(tasks.c.id == bindparam("row"), tasks.c.claim == bindparam("held"), tasks.c.state == State.RUNNING)
+_mine = and_(tasks.c.id == bindparam("row"), tasks.c.claim == bindparam("held"), in_state(State.RUNNING))
 # A row whose digest another one holds is passed over; who counts the changed rows finds out.
 _SIGN = Statement(
     update(tasks)

@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Index,
     Integer,
     LargeBinary,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    literal_column,
     text,
 )
 
@@ -95,6 +97,16 @@ tasks = Table(
 )
 
 
+def in_state(state: str) -> ColumnElement[bool]:
+    """
+    Make the condition that a task is in a state, with the state written into the statement.
+
+    Were it bound, SQLite would need its value to see that a partial index applies, and so would plan the statement anew
+    at every call: 104 µs for a claim instead of 15.
+    """
+    return tasks.c.state == literal_column(f"'{state}'")
+
+
 def _partial(name: str, *columns: Column[object], where: str, unique: bool = False) -> Index:
     return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
 
@@ -103,6 +115,7 @@ def _partial(name: str, *columns: Column[object], where: str, unique: bool = Fal
 _partial("tasks_pending", tasks.c.rule, tasks.c.id, where="state = 'pending'")
 _partial("tasks_running", tasks.c.id, where="state = 'running'")
 _partial("tasks_ready", tasks.c.id, where="state = 'ready'")
+_partial("tasks_pairs", tasks.c.paired_id, where="paired_id IS NOT NULL")
 _partial("tasks_off_chain", tasks.c.chain, tasks.c.block_number, where="NOT canonical")
 # One effect, one row: a second row with the same digest could never be settled.
 _partial("tasks_digest", tasks.c.digest, where="digest IS NOT NULL AND state <> 'cancelled'", unique=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, or_, select, update
 
-from listener.journal.schema import tasks
+from listener.journal.schema import in_state, tasks
 from listener.journal.statement import Statement
 from listener.journal.work import Parcel, Sent
 from listener.model import Payload, State
@@ -35,13 +35,13 @@ _HAND_OUT = Statement(
         tasks.c.digest,
         tasks.c.signature,
     )
-    .where(tasks.c.state == State.READY, tasks.c.not_before <= bindparam("now"), _wanted)
+    .where(in_state(State.READY), tasks.c.not_before <= bindparam("now"), _wanted)
     .order_by(tasks.c.id)
     .limit(bindparam("most"))
 )
 _SENT = Statement(
     update(tasks)
-    .where(tasks.c.id == bindparam("row"), tasks.c.state == State.READY)
+    .where(tasks.c.id == bindparam("row"), in_state(State.READY))
     .values(
         state=bindparam("to"),
         sends=tasks.c.sends + 1,
@@ -70,7 +70,7 @@ class Outbox:
 
     def find(self, connection: Connection) -> int:
         """Count every ready row as sent; return how many there are. Called once, at start."""
-        self.touched.update(connection.execute(select(tasks.c.id).where(tasks.c.state == State.READY)).scalars())
+        self.touched.update(connection.execute(select(tasks.c.id).where(in_state(State.READY))).scalars())
         return len(self.touched)
 
     def hand_out(self, connection: Connection, slots: int, now: int, received: int | None = None) -> list[Parcel]:

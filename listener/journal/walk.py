@@ -6,7 +6,7 @@ row's block is on the chain as walked, and everything follows from it:
 
 - a block leaves: what was not sent is ``cancelled``, what may have been sent is marked ``orphaned`` and rests;
 - a block returns: cancelled rows come back, marks are lifted;
-- a block replaces another and the rule says ``once``: a new trigger with an orphan's cause is ``skipped``, paired to it.
+- a block replaces another and the rule says ``once``: a new trigger with an orphan's cause is ``skipped`` as its pair.
 """
 
 from collections.abc import Iterable, Sequence
