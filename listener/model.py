@@ -23,7 +23,7 @@ SettingsT = TypeVar("SettingsT")
 
 
 class State(enum.StrEnum):
-    """Where a task is on its way. From ``approved`` on they are ends; without an attestation chain ``accepted`` is one."""
+    """Where a task is on its way. From ``approved`` on they are ends; with no attestation chain, so is ``accepted``."""
 
     PENDING = "pending"  # journaled, waiting for its confirmations or a free slot
     RUNNING = "running"  # in a handler's hands

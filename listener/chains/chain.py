@@ -82,6 +82,12 @@ class Chain:
         """Whether a websocket tells of new heads, so that asking for them can be rare."""
         return any(line.connected for line in self.lines)
 
+    async def opened(self) -> None:
+        """Wait until an endpoint may be called."""
+        while not self._in_order():
+            self.wake.clear()
+            await self.wake.wait()
+
     def drop_lines(self, reason: str) -> None:
         """End the lines that push, so that new ones are made."""
         for line in self.lines:

@@ -88,13 +88,23 @@ def as_logs(answer: Any) -> list[Log]:
     """
     Read the answer of ``eth_getLogs``: removed logs left out, the rest in chain order, each once.
 
+    The answer is emptied on the way: a block may hold 10,000 logs, and would be in memory twice.
+
     Raises:
         ChainUnavailable: it is not a list of logs.
+
     """
-    try:
-        logs = {(log.block_number, log.index): log for log in map(_as_log, answer) if log is not None}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ChainUnavailable(f"not a list of logs: {str(answer)[:200]}") from error
+    if not isinstance(answer, list):
+        raise ChainUnavailable(f"not a list of logs: {str(answer)[:200]}")
+    logs: dict[tuple[int, int], Log] = {}
+    while answer:
+        raw = answer.pop()
+        try:
+            log = _as_log(raw)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ChainUnavailable(f"not a list of logs: {str(raw)[:200]}") from error
+        if log is not None:
+            logs[log.block_number, log.index] = log
     return [logs[place] for place in sorted(logs)]
 
 

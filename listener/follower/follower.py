@@ -5,6 +5,7 @@ A chain that cannot be read is waited out; one that left us below its final bloc
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from listener.rules.matcher import Matcher
 
 log = structlog.get_logger()
 
+OPEN_S = 3.0  # for the first websocket, before its absence is a fault
 POLL_S = 1.0  # between two looks at the head while nothing is pushed
 AFTER_FAULT_S = 0.25
 LONGEST_REST_S = 5.0
@@ -59,6 +61,9 @@ class Follower:
 
     async def _begin(self) -> Walker:
         """Find where to walk from; on a chain's first run, write it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(OPEN_S):
+                await self._chain.opened()
         while True:
             try:
                 row = await self._journal.chain(self._chain.name) or await self._first_run()

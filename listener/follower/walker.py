@@ -105,7 +105,7 @@ class Walker:
         return True
 
     async def _is_behind(self, head: Block, cursor: Cursor) -> bool:
-        """Tell whether the head is one of the blocks we walked: the endpoint lags or syncs, and nothing was replaced."""
+        """Tell whether the head is one of the blocks we walked: the endpoint lags or syncs, nothing was replaced."""
         if head.number >= cursor.number:
             return False
         walked = await self._journal.history(self._chain.name, head.number, head.number)
