@@ -43,7 +43,11 @@ async def listener(*words: str, config: Path | None = None) -> Answer:
     process = await child.start(
         sys.executable, "-P", "-m", "listener", *words, *place, stdout=PIPE, stderr=PIPE, environment=environment()
     )
-    out, err = await asyncio.wait_for(process.communicate(), LIMIT_S)
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), LIMIT_S)
+    finally:
+        if process.returncode is None:
+            process.kill()
     assert process.returncode is not None
     return Answer(process.returncode, out.decode(), err.decode())
 

@@ -22,6 +22,8 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def node() -> AsyncIterator[FakeNode]:
-    """A fake node whose chain has ten blocks."""
-    async with FakeNode(ScriptedChain(height=10)) as fake:
+    """A fake node whose chain has ten blocks, of which the first is final."""
+    chain = ScriptedChain(height=10)
+    chain.final = 0
+    async with FakeNode(chain) as fake:
         yield fake

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 from following import BLOCKS, PINGS, Following, following, ping, write_config
 
-from listener.testing import FakeNode, NodeError, ranges_up_to
+from listener.testing import FakeNode, NodeError, logs_changed, ranges_up_to
 
 FOLLOWER = "follower"
 TENTHS = BLOCKS.replace("every = 1", "every = 10")
@@ -85,12 +85,14 @@ async def test_a_range_that_takes_too_long_is_split_too(
     monkeypatch.setattr("listener.chains.http.CALL_TIMEOUT_S", 0.1)
 
     async def slow(method: str, params: list[Any]) -> None:
-        if method == "eth_getLogs" and "fromBlock" in params[0]:
-            if int(params[0]["toBlock"], 16) - int(params[0]["fromBlock"], 16) >= 60:
-                await asyncio.Event().wait()
+        query = params[0] if method == "eth_getLogs" else {}
+        if "fromBlock" in query and int(query["toBlock"], 16) - int(query["fromBlock"], 16) >= 60:
+            await asyncio.Event().wait()
 
     node.before = slow
-    async with following(write_config(tmp_path, [node.http_url], PINGS + TENTHS, chain="start = 11"), FOLLOWER) as daemon:
+    async with following(
+        write_config(tmp_path, [node.http_url], PINGS + TENTHS, chain="start = 11"), FOLLOWER
+    ) as daemon:
         await daemon.walked(460)
     check(daemon, node)
 
@@ -111,6 +113,22 @@ async def test_the_cursor_waits_where_the_node_reads_no_further(node: FakeNode, 
     check(daemon, node)
 
 
+@pytest.mark.parametrize(
+    "foreign", [{"blockHash": "0x" + "77" * 32}, {"blockNumber": "0x5"}], ids=lambda f: next(iter(f))
+)
+async def test_logs_that_stand_in_no_block_of_the_range_are_not_taken(
+    node: FakeNode, tmp_path: Path, foreign: dict[str, str]
+) -> None:
+    node.after = logs_changed(lambda logs: [{**log, **foreign} for log in logs])
+    async with following(write_config(tmp_path, [node.ws_url], PINGS + TENTHS, chain="start = 11"), FOLLOWER) as daemon:
+        await daemon.until(lambda: node.count("eth_getLogs") >= 3)
+        assert daemon.states("pings") == []
+        assert daemon.cursor < 50
+        node.after = None
+        await daemon.walked(460)
+    check(daemon, node)
+
+
 async def test_a_storm_of_429_is_waited_out(node: FakeNode, tmp_path: Path) -> None:
     config = write_config(tmp_path, [node.http_url], PINGS + TENTHS, chain="start = 11")
     node.http = web.Response(status=429, text="<html>Too many requests</html>", headers={"Retry-After": "1"})
@@ -118,7 +136,9 @@ async def test_a_storm_of_429_is_waited_out(node: FakeNode, tmp_path: Path) -> N
         await asyncio.sleep(0.5)
         node.http = None
         await daemon.walked(136)
-        node.http = web.Response(status=429, body=b'{"jsonrpc":"2.0","id":1,"error":{"code":-32005,"message":"slow down"}}')
+        node.http = web.Response(
+            status=429, body=b'{"jsonrpc":"2.0","id":1,"error":{"code":-32005,"message":"slow down"}}'
+        )
         await asyncio.sleep(0.5)
         node.http = web.Response(status=200, text="<html>Sign in</html>")
         await asyncio.sleep(0.5)

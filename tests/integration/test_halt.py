@@ -121,6 +121,22 @@ async def test_rewinding_to_the_newest_block_skips_what_lies_between(node: FakeN
     assert pending == [*range(11, 21), 30, 31, 32]
 
 
+async def test_rewinding_to_a_new_branch_cancels_what_was_open_on_the_old_one(node: FakeNode, tmp_path: Path) -> None:
+    config = write_config(tmp_path, [node.http_url], BLOCKS)
+    async with following(config, FOLLOWER) as daemon:
+        await walked_with_final(daemon, node, 15)
+    node.chain.fork(6)
+    node.chain.add(count=10)
+    done = await app.rewind(load(config, {}), "l2", None)
+    assert (done.cursor.number, done.cancelled, done.orphaned) == (24, 6, 0)
+    assert [number for number, state in daemon.states() if state == "pending"] == [11, 12, 13, 14]
+    async with following(config, FOLLOWER) as daemon:
+        await daemon.walked(24)
+        node.chain.add()
+        await daemon.walked(25)
+        assert daemon.chain["halted"] is None
+
+
 async def test_rewinding_back_sends_nothing_twice(node: FakeNode, aggregator: Aggregator, tmp_path: Path) -> None:
     config = write_config(tmp_path, [node.ws_url], PINGS + BLOCKS, aggregator=aggregator.url)
     async with following(config) as daemon:

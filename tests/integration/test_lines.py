@@ -60,9 +60,7 @@ BREAKS: dict[str, Callable[[FakeNode], Awaitable[None]]] = {
 async def test_data_flows_again_and_the_gap_is_filled_in_order(
     node: FakeNode, aggregator: Aggregator, tmp_path: Path, way: str
 ) -> None:
-    config = write_config(
-        tmp_path, [node.ws_url], PINGS + BLOCKS, aggregator=aggregator.url, chain='silence = "1s"'
-    )
+    config = write_config(tmp_path, [node.ws_url], PINGS + BLOCKS, aggregator=aggregator.url, chain='silence = "1s"')
     with capture_logs() as lines:
         async with following(config) as daemon:
             await daemon.walked(10)
@@ -101,7 +99,7 @@ async def test_a_line_without_news_is_left_alone(node: FakeNode, tmp_path: Path)
     async with following(config, FOLLOWER) as daemon:
         await daemon.walked(10)
         asked = node.count("eth_getBlockByNumber")
-        await daemon.until(lambda: node.count("eth_getBlockByNumber") >= asked + 3)
+        await daemon.until(lambda: node.count("eth_getBlockByNumber") >= asked + 2)
     assert node.connections == 1
 
 
@@ -236,7 +234,7 @@ async def test_a_websocket_that_is_open_but_answers_nothing_is_replaced_by_http(
         async with following(config, FOLLOWER) as daemon:
             await daemon.walked(10)
             node.silent = True
-            for _ in range(3):
+            for _ in range(2):
                 node.chain.add(ping(), count=2)
                 await daemon.walked(node.chain.head.number)
             node.silent = False
@@ -249,7 +247,9 @@ async def test_two_endpoints_of_one_host_with_different_keys_rest_apart(tmp_path
     async with FakeNode() as node:
         await node.mine(count=3)
         dead = node.http_url.replace(str(node.port), "9")
-        config = write_config(tmp_path, [f"{dead}/v1/aaaaaaaaaaaaaaaaaaaa1", f"{node.http_url}/v1/bbbbbbbbbbbbbbbbb2"], BLOCKS)
+        config = write_config(
+            tmp_path, [f"{dead}/v1/aaaaaaaaaaaaaaaaaaaa1", f"{node.http_url}/v1/bbbbbbbbbbbbbbbbb2"], BLOCKS
+        )
         async with following(config, FOLLOWER) as daemon:
             await daemon.walked(3)
             await node.mine()

@@ -84,8 +84,7 @@ async def test_a_handler_in_a_thread_does_not_outlive_a_second_signal(
     node: FakeNode, aggregator: Aggregator, tmp_path: Path
 ) -> None:
     (tmp_path / "slow.py").write_text(
-        "import time\n"
-        f"def execute(ctx):\n    open('{tmp_path}/begun', 'w').close()\n    time.sleep(600)\n"
+        f"import time\ndef execute(ctx):\n    open('{tmp_path}/begun', 'w').close()\n    time.sleep(600)\n"
     )
     rules = BLOCKS.replace("tasks.block_report", "slow")
     async with running(write_config(tmp_path, [node.ws_url], rules, aggregator=aggregator.url)) as run:
@@ -241,3 +240,23 @@ async def test_an_endpoint_of_another_chain_is_named_in_a_warning(
         assert "it is chain 10, not 31337" in line["reason"]
         run.process.send_signal(signal.SIGTERM)
         assert await run.ended() == 0
+
+
+@pytest.mark.xfail(run=False, reason="it waits for ever, and turns while it waits")
+async def test_rewinding_is_not_held_up_by_a_head_that_comes_before_the_subscription(
+    node: FakeNode, aggregator: Aggregator, tmp_path: Path
+) -> None:
+    config = write_config(tmp_path, [node.ws_url], BLOCKS, aggregator=aggregator.url)
+    async with running(config) as run:
+        await run.logged("chain.begun")
+        run.process.send_signal(signal.SIGTERM)
+        assert await run.ended() == 0
+
+    async def early(method: str, _params: list[Any]) -> None:
+        if method == "eth_subscribe":
+            await node.push(node.chain.head)
+            await asyncio.sleep(0.1)
+
+    node.before = early
+    answer = await listener("chains", "rewind", "l2", "--to", "5", config=config)
+    assert (answer.code, Following(config).cursor) == (0, 5)

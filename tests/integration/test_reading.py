@@ -132,9 +132,9 @@ async def test_a_burst_of_heads_and_of_calls_inside_handlers_is_no_deadlock(
     url = node.ws_url if transport == "ws" else node.http_url
     async with following(write_config(tmp_path, [url], rule(), aggregator=aggregator.url)) as daemon:
         await daemon.walked(10)
-        await node.mine(count=700)
-        await daemon.until(lambda: len(aggregator.accepted) == 700)
-    assert node.count("eth_getBalance") == 2_100
+        await node.mine(count=400)
+        await daemon.until(lambda: len(aggregator.accepted) == 400)
+    assert node.count("eth_getBalance") == 1_200
     assert node.connections == (1 if transport == "ws" else 0)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from following import BLOCKS, PINGS, following, ping, write_config
+from structlog.testing import capture_logs
 
 from listener.devnet.aggregator import Aggregator
 from listener.testing import FakeNode
@@ -78,6 +79,7 @@ async def test_a_block_that_returns_brings_its_cancelled_work_back(node: FakeNod
 
 async def test_a_reorg_of_a_reorg_while_the_daemon_was_away_is_one_step(node: FakeNode, tmp_path: Path) -> None:
     config = write_config(tmp_path, [node.ws_url], BLOCKS)
+    node.chain.final = None
     async with following(config, FOLLOWER) as daemon:
         await daemon.walked(10)
         await node.mine(count=5)
@@ -97,6 +99,7 @@ async def test_a_reorg_of_a_reorg_while_the_daemon_was_away_is_one_step(node: Fa
 async def test_the_last_block_before_a_long_absence_may_be_replaced(
     node: FakeNode, tmp_path: Path, blocks: int
 ) -> None:
+    node.chain.final = None
     config = write_config(tmp_path, [node.ws_url], PINGS + BLOCKS)
     async with following(config, FOLLOWER) as daemon:
         await daemon.walked(10)
@@ -149,21 +152,21 @@ async def test_the_block_at_which_a_daemon_began_may_be_replaced(node: FakeNode,
 
 async def test_a_node_that_is_behind_is_no_reorg(node: FakeNode, tmp_path: Path) -> None:
     node.chain.add(count=500)
-    async with following(write_config(tmp_path, [node.http_url], BLOCKS), FOLLOWER) as daemon:
-        await daemon.walked(510)
-        await node.mine(count=10)
-        await daemon.walked(520)
-        newest = node.chain.head
-        for depth in (1, 5, 500):
-            lost = node.chain.fork(depth)
-            asked = node.count("eth_getBlockByNumber")
-            await daemon.until(lambda asked=asked: node.count("eth_getBlockByNumber") > asked + 1)
-            node.chain.return_to(lost)
-        await daemon.stay(520)
-        assert node.chain.head == newest
-        await node.mine()
-        await daemon.walked(521)
-        assert daemon.chain["halted"] is None
+    with capture_logs() as lines:
+        async with following(write_config(tmp_path, [node.http_url], BLOCKS), FOLLOWER) as daemon:
+            await daemon.walked(510)
+            await node.mine(count=10)
+            await daemon.walked(520)
+            for depth in (1, 5, 500):
+                lost = node.chain.fork(depth)
+                asked = node.count("eth_getBlockByNumber")
+                await daemon.until(lambda asked=asked: node.count("eth_getBlockByNumber") > asked + 1)
+                node.chain.return_to(lost)
+            await daemon.stay(520)
+            await node.mine()
+            await daemon.walked(521)
+            assert daemon.chain["halted"] is None
+    assert {line["event"] for line in lines if line["log_level"] != "debug"} == {"journal.opened", "chain.begun"}
     assert daemon.states() == [(number, "pending") for number in range(511, 522)]
 
 
@@ -189,7 +192,9 @@ async def test_what_was_sent_is_marked_and_each_rule_does_what_its_policy_says(
     later = {}
     for row in daemon.rows:
         if not row["orphaned"]:
-            later.setdefault(row["rule"], []).append((row["block_number"], row["log_index"], row["state"], row["error"]))
+            later.setdefault(row["rule"], []).append(
+                (row["block_number"], row["log_index"], row["state"], row["error"])
+            )
     assert later == {
         "pings": [(12, 0, "skipped", f"already sent as task {orphans['pings']}"), (12, 1, "accepted", None)],
         "rerun": [(12, 0, "accepted", None), (12, 1, "accepted", None)],
@@ -297,6 +302,7 @@ async def test_without_tags_a_block_is_final_after_so_many(
     node: FakeNode, aggregator: Aggregator, tmp_path: Path
 ) -> None:
     rule = PINGS + 'finality = "finalized"\n'
+    node.chain.final = None
     config = write_config(tmp_path, [node.ws_url], rule, aggregator=aggregator.url, chain="final_after = 5")
     async with following(config) as daemon:
         await daemon.walked(10)

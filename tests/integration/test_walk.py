@@ -119,6 +119,19 @@ async def test_logs_are_journaled_once_and_in_order_however_they_are_answered(
     assert [row["log_index"] for row in daemon.rows] == [0, 1, 2]
 
 
+async def test_logs_of_another_block_than_asked_for_are_not_taken(node: FakeNode, tmp_path: Path) -> None:
+    foreign = {"blockHash": "0x" + "77" * 32}
+    node.after = logs_changed(lambda logs: [{**log, **foreign} for log in logs])
+    async with following(write_config(tmp_path, [node.ws_url], PINGS), FOLLOWER) as daemon:
+        await daemon.walked(10)
+        await node.mine(ping())
+        await daemon.until(lambda: node.count("eth_getLogs") >= 2)
+        assert daemon.cursor == 10
+        node.after = None
+        await daemon.walked(11)
+    assert [bytes(row["block_hash"]) for row in daemon.rows] == [node.chain.head.hash]
+
+
 async def test_heads_that_jump_repeat_and_go_back_change_nothing(node: FakeNode, tmp_path: Path) -> None:
     async with following(write_config(tmp_path, [node.ws_url], BLOCKS), FOLLOWER) as daemon:
         await daemon.walked(10)
@@ -181,7 +194,11 @@ async def test_a_rule_that_is_added_or_changed_fires_for_no_old_block(node: Fake
     config = write_config(tmp_path, [node.ws_url], narrower + BLOCKS, chain="start = 5")
     async with following(config, FOLLOWER) as daemon:
         await daemon.walked(12)
-    assert daemon.brief() == [("blocks", 11, None, "pending"), ("blocks", 12, None, "pending"), ("pings", 12, 0, "pending")]
+    assert daemon.brief() == [
+        ("blocks", 11, None, "pending"),
+        ("blocks", 12, None, "pending"),
+        ("pings", 12, 0, "pending"),
+    ]
 
 
 async def test_a_removed_rule_that_comes_back_is_a_new_one(node: FakeNode, tmp_path: Path) -> None:
