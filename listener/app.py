@@ -163,8 +163,7 @@ async def rewind(settings: config.Config, name: str, to: int | None) -> Rewound:
             lines = [group.create_task(line.run()) for line in chain.lines]
             try:
                 async with asyncio.timeout(CONNECT_S):
-                    while chain.lines and not chain.pushing:
-                        await chain.wake.wait()
+                    await chain.opened()
             except TimeoutError:
                 log.warning("websocket.connect_failed", chain=name, waited_s=CONNECT_S)
             try:

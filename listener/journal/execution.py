@@ -173,15 +173,17 @@ def end(connection: Connection, ended: Sequence[Ended], now: int) -> set[int]:
     return held
 
 
-def release(connection: Connection, claimed: Sequence[Claimed]) -> None:
-    """Put tasks back that were taken but not finished because we stop: the attempt does not count."""
-    for task in claimed:
-        mine = and_(tasks.c.id == task.id, tasks.c.claim == task.claim, tasks.c.state == State.RUNNING)
-        connection.execute(
-            update(tasks)
-            .where(mine)
-            .values(state=State.PENDING, attempts=tasks.c.attempts - 1, claim=tasks.c.claim + 1)
-        )
+def release(connection: Connection) -> None:
+    """
+    Put back what was taken and not finished because we stop: these attempts do not count.
+
+    That is every running row, also one whose claimant was gone before it heard of it: no other process has any.
+    """
+    connection.execute(
+        update(tasks)
+        .where(in_state(State.RUNNING))
+        .values(state=State.PENDING, attempts=tasks.c.attempts - 1, claim=tasks.c.claim + 1)
+    )
 
 
 def _claimed(row: Sequence[Any]) -> Claimed:

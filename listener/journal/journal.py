@@ -190,9 +190,14 @@ class Journal:
         """Store ends without a payload, and returns to pending; return the ids that were still held."""
         return await self._writer.run(lambda connection: execution.end(connection, ended, now_us()))
 
-    async def release(self, claimed: Sequence[Claimed]) -> None:
-        """Put back what was taken and not finished because we stop."""
-        await self._writer.run(lambda connection: execution.release(connection, claimed))
+    async def release(self) -> None:
+        """Put back what was taken and not finished because we stop; nothing is claimed any longer."""
+
+        def work(connection: Connection) -> None:
+            self._claims.revoke()
+            execution.release(connection)
+
+        await self._writer.run(work)
 
     # What the submitter does
 

@@ -64,7 +64,7 @@ class Runner:
                 for helper in helpers:
                     helper.cancel()
         finally:
-            await self._journal.release(list(self._in_hand))
+            await self._journal.release()
             await handlers.close()
 
     # Claiming

@@ -79,7 +79,6 @@ async def test_a_second_signal_cuts_it_short_with_exit_1_and_nothing_is_lost(
         await run.until(lambda: len(aggregator.accepted) == 1)
 
 
-@pytest.mark.xfail(run=False, reason="a handler's thread holds the process until it returns")
 async def test_a_handler_in_a_thread_does_not_outlive_a_second_signal(
     node: FakeNode, aggregator: Aggregator, tmp_path: Path
 ) -> None:
@@ -242,7 +241,6 @@ async def test_an_endpoint_of_another_chain_is_named_in_a_warning(
         assert await run.ended() == 0
 
 
-@pytest.mark.xfail(run=False, reason="it waits for ever, and turns while it waits")
 async def test_rewinding_is_not_held_up_by_a_head_that_comes_before_the_subscription(
     node: FakeNode, aggregator: Aggregator, tmp_path: Path
 ) -> None:

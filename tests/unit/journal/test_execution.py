@@ -128,7 +128,7 @@ async def test_a_payload_is_written_once(world: World) -> None:
     await world.sign([task], proof="second")
     await world.journal.end([Ended(task, State.FAILED, "second")])
     await world.journal.end([Ended(task, State.PENDING, "second")])
-    await world.journal.release([task])
+    await world.journal.release()
     assert world.row() == before
     await world.send_all()
     before = world.row()
@@ -167,7 +167,7 @@ async def test_a_claim_is_good_for_one_answer(world: World) -> None:
 async def test_a_released_task_gives_its_attempt_back_and_can_be_claimed_again(world: World) -> None:
     await world.walk(fired("blocks", block(11)))
     claimed = await world.claim("blocks")
-    await world.journal.release(claimed)
+    await world.journal.release()
     assert (world.row()["state"], world.row()["attempts"]) == ("pending", 0)
     assert await world.sign(claimed) == {}
     assert [task.attempt for task in await world.claim("blocks")] == [1]
@@ -175,10 +175,10 @@ async def test_a_released_task_gives_its_attempt_back_and_can_be_claimed_again(w
 
 async def test_releasing_what_a_reorg_took_away_changes_nothing(world: World) -> None:
     await world.walk(fired("blocks", block(11)))
-    claimed = await world.claim("blocks")
+    await world.claim("blocks")
     await world.fork(block(START), to=block(11, "b"))
     before = world.row()
-    await world.journal.release(claimed)
+    await world.journal.release()
     assert world.row() == before
 
 
