@@ -9,6 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 
 import structlog
@@ -44,6 +45,7 @@ class Runner:
         self._busy = dict.fromkeys(self._works, 0)
         self._received = dict.fromkeys(self._works, 0)  # tasks, in all
         self._room = dict.fromkeys(self._works, 0)  # tasks that the claim which stands can still bring
+        self._polled_at = 0.0  # on the loop's clock
         self._outcomes: list[Outcome] = []
         self._ended = asyncio.Event()
         journal.on_pending = self._on_pending
@@ -72,6 +74,7 @@ class Runner:
     async def _claim(self, handlers: HandlerLoop, stop: asyncio.Event) -> None:
         while not stop.is_set():
             self._wake.clear()
+            self._poll()
             due = [self._due(self._works[name]) for name in sorted(self._waiting)]
             due = [item for item in due if item.slots > 0]
             if not due:
@@ -118,10 +121,15 @@ class Runner:
 
     async def _wait(self) -> None:
         """Wait until there is news, a slot, or a retry that is due."""
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(POLL_S):
                 await self._wake.wait()
-        except TimeoutError:
+
+    def _poll(self) -> None:
+        """Look at every rule now and then, however much wakes us: a row may be due that nobody speaks of."""
+        now = asyncio.get_running_loop().time()
+        if now - self._polled_at >= POLL_S:
+            self._polled_at = now
             self._waiting.update(self._works)
 
     def _on_pending(self, rules: Iterable[str] | None) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from world import CHAIN, CHAIN_ID, SIGNER, START, World, block, event, fired, fr
 
 from listener import runner as runner_package
 from listener.config import Hold
+from listener.journal import now_us
 from listener.model import TaskResult
 from listener.runner import Runner, Work
 
@@ -560,3 +562,22 @@ def test_an_ordinary_function_that_hangs_does_not_keep_the_process_from_ending(t
         check=True,
     )
     assert done.stdout.splitlines() == ["['pending']", "ended"]
+
+
+async def test_a_row_that_comes_due_unannounced_is_run_however_busy_other_rules_are(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a restart no timer knows of the pauses that were written before it."""
+    monkeypatch.setattr(runner_module, "POLL_S", 0.1)
+    await walk(world)
+    connection = sqlite3.connect(world.path)
+    connection.execute("UPDATE tasks SET not_before = ?", (now_us() + 300_000,))
+    connection.commit()
+    connection.close()
+    async with running(world, work(good), work(good, "blocks-once", concurrency=200)):
+        for _ in range(40):  # each result wakes the stage
+            await walk(world, rule="blocks-once")
+            await asyncio.sleep(0.03)
+            if world.row()["state"] == "ready":
+                return
+    pytest.fail("it was never looked for")
