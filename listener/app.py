@@ -14,7 +14,7 @@ from typing import Protocol
 import aiohttp
 import structlog
 
-from listener import config, follower
+from listener import config, follower, memory
 from listener.aggregator import Aggregator
 from listener.chains import Chain, Reader
 from listener.errors import ConfigError, StageEnded
@@ -101,6 +101,7 @@ async def run(settings: config.Config, matchers: Sequence[Matcher], handlers: Ma
     try:
         async with AsyncExitStack() as edges:
             stages = await build(settings, matchers, handlers, edges)
+            memory.freeze()
             log.info("daemon.started", stages=[stage.name for stage in stages], rules=len(settings.rules))
             await serve(stages, stop)
     except asyncio.CancelledError:

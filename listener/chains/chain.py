@@ -164,21 +164,28 @@ class Chain:
         return logs
 
     async def _together(self, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
-        """Make calls at once, at most PUSHED in flight."""
+        """Make calls at once, at most PUSHED in flight; the first that fails ends the others."""
         if len(calls) == 1:
             return [await self.call(*calls[0])]
         slots = asyncio.Semaphore(PUSHED)
+        running: list[asyncio.Task[Any]] = []
+        failures: list[ChainUnavailable] = []
 
         async def one(method: str, params: list[Any]) -> Any:
-            async with slots:
-                return await self.call(method, params)
+            try:
+                async with slots:
+                    return await self.call(method, params)
+            except ChainUnavailable as error:
+                # Kept, not raised: before Python 3.13 a group that fails while it is cancelled forgets the cancelling.
+                failures.append(error)
+                for each in running:
+                    each.cancel()
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                running = [group.create_task(one(*call)) for call in calls]
-        except* ChainUnavailable as failures:
-            raise failures.exceptions[0] from None
-        return [task.result() for task in running]
+        async with asyncio.TaskGroup() as group:
+            running += [group.create_task(one(*call)) for call in calls]
+        if failures:
+            raise failures[0]
+        return [each.result() for each in running]
 
     def _in_order(self) -> list[Endpoint]:
         """Put the endpoints that rest after a failure last: they are still better than none."""

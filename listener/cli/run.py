@@ -34,13 +34,14 @@ def run(
     Example: listener run --config /etc/listener/config.toml
     """
     from listener import app as daemon  # noqa: PLC0415 - see cli/__init__.py
-    from listener import handlers, logs  # noqa: PLC0415
+    from listener import handlers, logs, memory  # noqa: PLC0415
     from listener.config import load, matchers  # noqa: PLC0415
 
     if role not in ("performer", "attester", "both"):
         raise typer.BadParameter(f"{role} is not a role; it is performer, attester or both", param_hint="--role")
     if role != "performer":
         raise NotAvailable(f"--role {role}: not available yet")
+    memory.share_one_heap()
     settings = load(config, os.environ)
     logs.configure(settings.logs.level, settings.logs.format, settings.secrets)
     ready = matchers(settings)
