@@ -97,11 +97,13 @@ def history(connection: Connection, *, chain: str, lowest: int, highest: int) ->
 
 
 def open_blocks(connection: Connection, *, chain: str) -> dict[bytes, int]:
-    """Return hash and number of every block whose tasks may still be executed or sent."""
+    """Return hash and number of every block that was not final, or whose tasks may still be executed or sent."""
+    final = select(chains.c.final).where(chains.c.name == chain).scalar_subquery()
     states = (State.PENDING, State.RUNNING, State.READY)
     rows = connection.execute(
         select(tasks.c.block_hash, tasks.c.block_number)
-        .where(tasks.c.chain == chain, tasks.c.canonical, tasks.c.state.in_(states))
+        .where(tasks.c.chain == chain, tasks.c.canonical)
+        .where(or_(tasks.c.state.in_(states), tasks.c.block_number > final))
         .distinct()
     )
     return {row.block_hash: row.block_number for row in rows}

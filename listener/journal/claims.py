@@ -33,6 +33,14 @@ class Claims:
             self._standing[due.rule] = replace(due, slots=slots - len(claimed), received=self._given[due.rule])
         return claimed
 
+    def take_suspect(self, connection: Connection, due: Iterable[Due], now: int) -> Claimed | None:
+        """Give out one suspect of these rules."""
+        for item in due:
+            for task in execution.claim_suspect(connection, item, now):
+                self._given[task.rule] += 1
+                return task
+        return None
+
     def serve(self, connection: Connection, rules: Iterable[str], now: int) -> list[Claimed]:
         """Serve the claims that stand for rules with new tasks."""
         standing = [self._standing[rule] for rule in rules if rule in self._standing]

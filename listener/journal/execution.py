@@ -9,7 +9,7 @@ with the attempt counted, so that a task which kills the process is not tried fo
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select, update
 
 from listener.journal.digests import conflicts_of
 from listener.journal.schema import in_state, tasks
@@ -18,37 +18,46 @@ from listener.journal.walk import unpacked
 from listener.journal.work import Claimed, Due, Ended, Signed
 from listener.model import State
 
-_wanted = and_(
+UNCLEAN = "the process ended while its handler ran"
+_due = and_(
     in_state(State.PENDING),
     tasks.c.rule == bindparam("for_rule"),
     tasks.c.not_before <= bindparam("now"),
     tasks.c.block_number <= bindparam("released"),
 )
-_oldest = select(tasks.c.id).where(_wanted).order_by(tasks.c.id).limit(bindparam("slots")).scalar_subquery()
-_CLAIM = Statement(
-    update(tasks)
-    .where(tasks.c.id.in_(_oldest))
-    .values(state=State.RUNNING, attempts=tasks.c.attempts + 1)
-    .returning(
-        tasks.c.id,
-        tasks.c.claim,
-        tasks.c.key,
-        tasks.c.rule,
-        tasks.c.trigger,
-        tasks.c.chain,
-        tasks.c.block_number,
-        tasks.c.block_hash,
-        tasks.c.block_timestamp,
-        tasks.c.epoch,
-        tasks.c.transaction_hash,
-        tasks.c.log_index,
-        tasks.c.log,
-        tasks.c.attempts,
+_suspect = func.coalesce(tasks.c.error, "") == UNCLEAN
+
+
+def _claiming(which: ColumnElement[bool]) -> Statement:
+    oldest = select(tasks.c.id).where(_due, which).order_by(tasks.c.id).limit(bindparam("slots")).scalar_subquery()
+    return Statement(
+        update(tasks)
+        .where(tasks.c.id.in_(oldest))
+        .values(state=State.RUNNING, attempts=tasks.c.attempts + 1)
+        .returning(
+            tasks.c.id,
+            tasks.c.claim,
+            tasks.c.key,
+            tasks.c.rule,
+            tasks.c.trigger,
+            tasks.c.chain,
+            tasks.c.block_number,
+            tasks.c.block_hash,
+            tasks.c.block_timestamp,
+            tasks.c.epoch,
+            tasks.c.transaction_hash,
+            tasks.c.log_index,
+            tasks.c.log,
+            tasks.c.attempts,
+        )
     )
-)
+
+
+_CLAIM = _claiming(~_suspect)
+_CLAIM_SUSPECT = _claiming(_suspect)
 _EXPIRE = Statement(
     update(tasks)
-    .where(_wanted, tasks.c.block_timestamp < bindparam("oldest"))
+    .where(_due, tasks.c.block_timestamp < bindparam("oldest"))
     .values(
         state=State.EXPIRED,
         error="older than the rule's max_age when its turn came",
@@ -91,14 +100,15 @@ def recover(connection: Connection, max_attempts: Mapping[str, int], now: int) -
     """
     Take back what an earlier process had in hand when it ended; return how many rows that were.
 
-    Their attempts were counted when they were taken, so a row that has used them up is a dead letter now.
+    Their attempts were counted when they were taken, so a row that has used them up is a dead letter now. Each of the
+    others is a suspect: it may be what ended the process, and says so until it is executed again.
     """
     rows = connection.execute(
         select(tasks.c.id, tasks.c.rule, tasks.c.attempts).where(tasks.c.state == State.RUNNING)
     ).all()
     for row in rows:
         spent = row.attempts >= max_attempts.get(row.rule, row.attempts + 1)
-        reason = f"the process ended while its handler ran, {row.attempts} times" if spent else None
+        reason = f"{UNCLEAN}, {row.attempts} times" if spent else UNCLEAN
         connection.execute(
             update(tasks)
             .where(tasks.c.id == row.id)
@@ -120,9 +130,14 @@ def expire(connection: Connection, due: Due, now: int) -> list[int]:
 
 
 def claim(connection: Connection, due: Due, now: int) -> list[Claimed]:
-    """Take the oldest due tasks of a rule in hand, at most ``due.slots``."""
+    """Take the oldest due tasks of a rule in hand, at most ``due.slots``; no suspects."""
     rows = _CLAIM.fetch(connection, {**_wanted_of(due, now), "slots": due.slots})
     return sorted((_claimed(row) for row in rows), key=lambda task: task.id)
+
+
+def claim_suspect(connection: Connection, due: Due, now: int) -> list[Claimed]:
+    """Take the oldest due suspect of a rule in hand, if there is one."""
+    return [_claimed(row) for row in _CLAIM_SUSPECT.fetch(connection, {**_wanted_of(due, now), "slots": 1})]
 
 
 def _wanted_of(due: Due, now: int) -> dict[str, Any]:

@@ -106,7 +106,7 @@ class Journal:
         return await self._writer.run(lambda connection: self._walk.move(connection, row, gone, now_us()), durable=True)
 
     async def open_blocks(self, chain: str) -> dict[bytes, int]:
-        """Return hash and number of every block whose tasks may still be executed or sent."""
+        """Return hash and number of every block that was not final, or whose tasks may still be executed or sent."""
         return await self._writer.run(partial(chain_rows.open_blocks, chain=chain))
 
     async def adopt_rules(self, chain: str, fingerprints: Mapping[str, str], start: int | str) -> dict[str, int]:
@@ -166,6 +166,10 @@ class Journal:
             if tasks:
                 self.on_expired(item.rule, tasks)
         return claimed
+
+    async def claim_suspect(self, due: Sequence[Due]) -> Claimed | None:
+        """Take in hand one task that was in hand when an earlier process ended uncleanly."""
+        return await self._writer.run(lambda connection: self._claims.take_suspect(connection, due, now_us()))
 
     async def claim_nothing(self) -> None:
         """Let no claim stand."""

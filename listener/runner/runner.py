@@ -46,6 +46,8 @@ class Runner:
         self._received = dict.fromkeys(self._works, 0)  # tasks, in all
         self._room = dict.fromkeys(self._works, 0)  # tasks that the claim which stands can still bring
         self._polled_at = 0.0  # on the loop's clock
+        self._suspect: Claimed | None = None  # in hand
+        self._suspects_left = True
         self._outcomes: list[Outcome] = []
         self._ended = asyncio.Event()
         journal.on_pending = self._on_pending
@@ -75,6 +77,7 @@ class Runner:
         while not stop.is_set():
             self._wake.clear()
             self._poll()
+            await self._take_suspect(handlers)
             due = [self._due(self._works[name]) for name in sorted(self._waiting)]
             due = [item for item in due if item.slots > 0]
             if not due:
@@ -86,6 +89,20 @@ class Runner:
                     self._waiting.add(item.rule)  # there may be more
                 self._room[item.rule] = item.slots if item.stands else len(claimed)
                 self._start(handlers, claimed)
+
+    async def _take_suspect(self, handlers: HandlerLoop) -> None:
+        """
+        Take up one of the tasks that were in hand when a process ended uncleanly.
+
+        One at a time: one of them may be what ended it, and would take the attempts of all the others with its own.
+        """
+        if self._suspect is not None or not self._suspects_left:
+            return
+        due = [self._due(work) for work in self._works.values()]
+        self._suspect = await self._journal.claim_suspect([item for item in due if item.slots > 0])
+        self._suspects_left = self._suspect is not None
+        if self._suspect is not None:
+            self._start(handlers, [self._suspect])
 
     def _start(self, handlers: HandlerLoop, claimed: Sequence[Claimed]) -> None:
         for task in claimed:
@@ -130,6 +147,7 @@ class Runner:
         now = asyncio.get_running_loop().time()
         if now - self._polled_at >= POLL_S:
             self._polled_at = now
+            self._suspects_left = True
             self._waiting.update(self._works)
 
     def _on_pending(self, rules: Iterable[str] | None) -> None:
@@ -151,6 +169,9 @@ class Runner:
         for outcome in outcomes:
             rule = outcome.task.rule
             self._busy[rule] -= 1
+            if outcome.task == self._suspect:
+                self._suspect = None
+                self._waiting.add(rule)
             if self._room[rule] * 2 <= self._works[rule].rule.concurrency:
                 self._waiting.add(rule)  # what stands is nearly used up; before, nothing waits that it does not bring
         self._ended.set()

@@ -196,9 +196,9 @@ async def test_a_listing_reads_while_the_daemon_writes(node: FakeNode, aggregato
     path = write_config(tmp_path, [node.ws_url], BLOCKS, aggregator=aggregator.url)
     async with following(path) as daemon:
         await daemon.walked(10)
-        for _ in range(3):
+        for _ in range(2):
             await node.mine(count=50)
             answer = await listener("tasks", "list", "--json", config=path)
             assert answer.code == 0, answer.err
             assert all(json.loads(line)["rule"] == "blocks" for line in answer.out.splitlines())
-        await daemon.until(lambda: len(aggregator.accepted) == 150)
+        await daemon.until(lambda: len(aggregator.accepted) == 100)

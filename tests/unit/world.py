@@ -121,6 +121,9 @@ class World:
         (claimed,) = await self.journal.claim([Due(rule=rule, slots=slots, released=released, **due)])
         return claimed
 
+    async def claim_suspect(self, rule: str) -> Claimed | None:
+        return await self.journal.claim_suspect([Due(rule=rule, slots=1, released=None)])
+
     async def sign(self, claimed: Iterable[Claimed], proof: str | None = None) -> dict[int, State]:
         """Sign each task's result; its proof is the task's key unless another is given."""
         return await self.journal.sign([signed(task, proof) for task in claimed])

@@ -57,14 +57,16 @@ async def test_history_gives_the_hashes_between_two_numbers(world: World) -> Non
     assert await world.journal.history("other", 12, 14) == {}
 
 
-async def test_open_blocks_are_those_whose_tasks_may_still_run_or_be_sent(world: World) -> None:
+async def test_open_blocks_are_those_that_were_not_final_or_whose_tasks_may_still_run_or_be_sent(world: World) -> None:
     await world.walk(*[fired("blocks", block(number)) for number in (11, 12, 13, 14)], event("events", block(14)))
     claimed = await world.claim("blocks", slots=3)
     await world.sign(claimed[:2])
     await world.accept(await world.hand_out(1))
+    assert await world.journal.open_blocks(CHAIN) == {block(number).hash: number for number in (11, 12, 13, 14)}
+    await world.walk(to=block(15), final=11)
     assert await world.journal.open_blocks(CHAIN) == {block(number).hash: number for number in (12, 13, 14)}
-    await world.fork(block(13), to=block(14, "b"))
-    assert await world.journal.open_blocks(CHAIN) == {block(number).hash: number for number in (12, 13)}
+    await world.fork(block(13), to=block(14, "b"))  # whose step says that nothing is final
+    assert await world.journal.open_blocks(CHAIN) == {block(number).hash: number for number in (11, 12, 13)}
     assert await world.journal.open_blocks("other") == {}
 
 

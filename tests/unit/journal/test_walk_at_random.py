@@ -139,6 +139,7 @@ class Life:
         with self.connection.begin():
             due = Due(rule=rule, slots=self.random.randint(1, 3), released=None)
             self.running += execution.claim(self.connection, due, NOW)
+            self.running += execution.claim_suspect(self.connection, due, NOW)
 
     def sign(self) -> None:
         self.random.shuffle(self.running)
@@ -180,7 +181,9 @@ class Life:
         for _ in range(60):
             for rule in RULES:
                 with self.connection.begin():
-                    self.running += execution.claim(self.connection, Due(rule=rule, slots=9, released=None), NOW)
+                    due = Due(rule=rule, slots=9, released=None)
+                    self.running += execution.claim(self.connection, due, NOW)
+                    self.running += execution.claim_suspect(self.connection, due, NOW)
             while self.running:
                 self.sign()
             with self.connection.begin():

@@ -581,3 +581,25 @@ async def test_a_row_that_comes_due_unannounced_is_run_however_busy_other_rules_
             if world.row()["state"] == "ready":
                 return
     pytest.fail("it was never looked for")
+
+
+async def test_what_was_in_hand_when_a_process_ended_runs_one_at_a_time_beside_the_rest(world: World) -> None:
+    at_once: list[int] = []
+    running_now: set[int] = set()
+
+    async def slow(ctx: Context) -> TaskResult:
+        if ctx.attempt > 1:
+            running_now.add(ctx.trigger.block_number)
+            at_once.append(len(running_now))
+        await asyncio.sleep(0.02)
+        running_now.discard(ctx.trigger.block_number)
+        return TaskResult(ctx.key)
+
+    await walk(world, 6)
+    await walk(world, 2, rule="blocks-once")
+    await world.claim("blocks")
+    await world.claim("blocks-once", slots=1)
+    assert await world.restart({}) == (7, 0)
+    async with running(world, work(slow), work(slow, "blocks-once")):
+        await until(lambda: world.states() == ["ready"] * 8)
+    assert at_once == [1] * 7
