@@ -117,6 +117,7 @@ class Follower:
                 told = True  # by the lines that are made anew; what is dead is not known of them yet
             else:
                 self._faults.end()
+                self._journal.look(self._chain.name)
                 if not told and walker.cursor != before:
                     self._chain.drop_lines("blocks came that it did not tell of")
                 told = await self._wait_for_news(walker)

@@ -50,6 +50,7 @@ class Journal:
         self._claims = Claims()
         self.frontiers: dict[str, Frontier] = {}  # by chain: what is released to the runner follows from it
         self.cursors: dict[str, Cursor] = {}
+        self.looked: set[str] = set()  # chains whose cursor was compared since we started
         self.on_pending: Callable[[Iterable[str] | None], None] = lambda _rules: None
         self.on_claimed: Callable[[Sequence[Claimed]], None] = lambda _tasks: None
         self.on_expired: Callable[[str, Sequence[int]], None] = lambda _rule, _tasks: None
@@ -133,6 +134,7 @@ class Journal:
 
         written, claimed = await self._writer.run(work)
         self.stand(step.chain, step.cursor, step.frontier)
+        self.look(step.chain)  # a step begins at the cursor, or takes it back to an ancestor first
         if claimed:
             self.on_claimed(claimed)
         found = Counter(occasion.rule for occasion in step.occasions)
@@ -146,6 +148,12 @@ class Journal:
         """Remember where a chain stands, for those who wait for confirmations."""
         self.cursors[chain] = cursor
         self.frontiers[chain] = frontier
+
+    def look(self, chain: str) -> None:
+        """Say that the cursor was compared with its chain: what is pending may run, as far as nothing else holds it."""
+        if chain not in self.looked:
+            self.looked.add(chain)
+            self.on_pending(None)
 
     async def halt(self, chain: str, reason: str | None) -> None:
         """Write why a chain is not followed, or that it is again."""

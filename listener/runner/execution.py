@@ -29,6 +29,7 @@ from listener.rules.matcher import Matcher
 
 log = structlog.get_logger()
 
+STOPPING = "the daemon stops"
 MAX_PROOF_BYTES = 64 * 1024
 MAX_DATA_BYTES = 256 * 1024
 
@@ -69,9 +70,8 @@ async def execute(task: Claimed, work: Work, http: aiohttp.ClientSession, perfor
     except GeneratorExit:
         raise  # the loop is gone
     except BaseException as error:  # the user's code may raise anything, and one task's fault is its own
-        running = asyncio.current_task()
-        if running is not None and running.cancelling():
-            raise  # it is ours: we stop
+        if isinstance(error, asyncio.CancelledError) and error.args == (STOPPING,):
+            raise  # it is ours; a handler may cancel its own task as well, and leave it so
         log.debug("handler.raised", rule=task.rule, task=task.id, exc_info=True)
         failure = HandlerFailed(_described(error))
     return Outcome(task, result, failure, time.monotonic() - begun)

@@ -14,7 +14,7 @@ import structlog
 
 from listener.journal import Claimed
 from listener.loops import new_event_loop
-from listener.runner.execution import Outcome, Work, execute
+from listener.runner.execution import STOPPING, Outcome, Work, execute
 
 log = structlog.get_logger()
 
@@ -96,7 +96,7 @@ class HandlerLoop:
     async def _end(self) -> None:
         running = list(self._running)
         for task in running:
-            task.cancel()
+            task.cancel(STOPPING)
         if running:
             await asyncio.wait(running)
         if self._http is not None:

@@ -78,7 +78,7 @@ class Runner:
             self._wake.clear()
             self._poll()
             await self._take_suspect(handlers)
-            due = [self._due(self._works[name]) for name in sorted(self._waiting)]
+            due = [self._due(self._works[name]) for name in sorted(self._waiting) if not self._must_wait(name)]
             due = [item for item in due if item.slots > 0]
             if not due:
                 await self._wait()
@@ -89,6 +89,10 @@ class Runner:
                     self._waiting.add(item.rule)  # there may be more
                 self._room[item.rule] = item.slots if item.stands else len(claimed)
                 self._start(handlers, claimed)
+
+    def _must_wait(self, rule: str) -> bool:
+        """Tell whether a rule that keeps an order waits for its suspects, which are older than all else."""
+        return self._suspects_left and self._works[rule].rule.concurrency == 1
 
     async def _take_suspect(self, handlers: HandlerLoop) -> None:
         """
@@ -126,6 +130,8 @@ class Runner:
     def _released(self, work: Work) -> int | None:
         """Return up to which block the rule's tasks may run; None where nothing holds them."""
         hold = work.hold
+        if work.matcher.chain not in self._journal.looked:
+            return -1  # blocks may have left the chain while nobody looked: nothing is signed for those
         if hold == Hold():
             return None
         frontier = self._journal.frontiers.get(work.matcher.chain)
@@ -152,6 +158,8 @@ class Runner:
 
     def _on_pending(self, rules: Iterable[str] | None) -> None:
         """Look at rules with new tasks, and at those whose tasks a new block may have confirmed."""
+        if rules is None:
+            self._suspects_left = True  # they may be due as well
         self._waiting.update(self._works if rules is None else rules)
         self._waiting.update(name for name, work in self._works.items() if work.hold != Hold())
         self._waiting.intersection_update(self._works)

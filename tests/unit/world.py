@@ -72,6 +72,7 @@ class World:
         self.journal = await Journal.open(self.path, self._rules)
         await self.journal.begin_chain(chain_row())
         self.journal.stand(CHAIN, self.cursor, frontier(START))
+        self.journal.look(CHAIN)
         return self
 
     async def __aexit__(
@@ -87,6 +88,7 @@ class World:
         assert row is not None
         self.cursor = row.cursor
         self.journal.stand(CHAIN, row.cursor, frontier(row.cursor.number))
+        self.journal.look(CHAIN)
         return await self.journal.recover(max_attempts or {})
 
     # Walking

@@ -603,3 +603,45 @@ async def test_what_was_in_hand_when_a_process_ended_runs_one_at_a_time_beside_t
     async with running(world, work(slow), work(slow, "blocks-once")):
         await until(lambda: world.states() == ["ready"] * 8)
     assert at_once == [1] * 7
+
+
+async def test_after_a_start_nothing_runs_before_the_cursor_was_compared_with_its_chain(world: World) -> None:
+    """Blocks may have left the chain while nobody looked: what was pending for them must never be signed."""
+    await walk(world, 2)
+    world.journal.looked.clear()
+    async with running(world, work(good)):
+        await asyncio.sleep(0.2)
+        assert world.states() == ["pending"] * 2
+        await world.fork(block(11), to=block(12, "b"))
+        await until(lambda: world.states() == ["ready", "cancelled"])
+
+
+async def test_a_handler_that_leaves_its_own_task_cancelled_ends_as_a_row(world: World) -> None:
+    async def selfish(_ctx: Context) -> TaskResult:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(1)
+        return TaskResult("never")
+
+    await walk(world)
+    async with running(world, work(selfish, max_attempts=1)):
+        await until(lambda: world.states() == ["failed"], 3)
+
+
+async def test_a_rule_that_keeps_an_order_runs_its_suspects_before_younger_tasks(world: World) -> None:
+    order: list[tuple[str, int]] = []
+
+    async def slow(ctx: Context) -> TaskResult:
+        order.append((ctx.trigger.rule, ctx.trigger.block_number))
+        await asyncio.sleep(0.05)
+        return TaskResult(ctx.key)
+
+    await walk(world, 1)
+    await walk(world, 3, rule="blocks-once")
+    await world.claim("blocks")
+    await world.claim("blocks-once", slots=1)
+    await world.restart({})
+    async with running(world, work(slow), work(slow, "blocks-once", concurrency=1)):
+        await until(lambda: world.states() == ["ready"] * 4)
+    assert [number for rule, number in order if rule == "blocks-once"] == [12, 13, 14]
