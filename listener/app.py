@@ -116,7 +116,8 @@ async def build(
     settings: config.Config, matchers: Sequence[Matcher], handlers: Mapping[str, Handler], edges: AsyncExitStack
 ) -> list[Stage]:
     """Open the edges and make the stages that stand on them; the stack closes the edges in reverse."""
-    if settings.performer is None or settings.performer.key is None or settings.aggregator is None:
+    # Where there are rules, the configuration has made sure of the other three.
+    if not settings.rules or not settings.performer or not settings.performer.key or not settings.aggregator:
         raise ConfigError("there are no rules, so there is nothing to run; write a [[rules]] block")
     signer = Signer(settings.performer.key.get_secret_value(), settings.performer.address)
     journal = await Journal.open(settings.journal.path, _facts(settings))

@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from listener.app import keep, serve
-from listener.errors import ListenerError, StageEnded
+from listener import config
+from listener.app import build, keep, serve
+from listener.errors import ConfigError, ListenerError, StageEnded
 
 
 class Stage:
@@ -114,3 +117,16 @@ async def test_cancelling_the_daemon_cancels_its_stages() -> None:
     running.cancel()
     await asyncio.wait([running], timeout=2)
     assert running.cancelled()
+
+
+async def test_a_file_without_rules_is_refused_though_all_else_is_there(tmp_path: Path) -> None:
+    """``listener check`` refuses it too; a daemon that idles would look as if it worked."""
+    path = tmp_path / "config.toml"
+    path.write_text(
+        '[performer]\nkey = { env = "KEY" }\n[aggregator]\nurl = "http://127.0.0.1:1"\n'
+        '[chains.l2]\nendpoints = ["http://127.0.0.1:1"]\nchain_id = 1\n'
+    )
+    settings = config.load(path, {"KEY": f"{1:064x}"})
+    async with AsyncExitStack() as edges:
+        with pytest.raises(ConfigError, match=r"no rules.*write a \[\[rules\]\] block"):
+            await build(settings, (), {}, edges)
