@@ -35,10 +35,10 @@ class Journal:
     """
     An open journal.
 
-    The stages leave calls here, all made on the loop: ``on_pending`` after each step, with the rules that have new tasks
-    (None: any may have); ``on_claimed`` with tasks that a standing claim took; ``on_expired`` with those that ended as
-    too old; ``on_ready`` after each write that made rows ready; ``on_handed_out`` with parcels for which the submitter
-    had left room.
+    The stages leave calls here, all made on the loop: ``on_pending`` after each step, with the rules that have new
+    tasks (None: any may have); ``on_claimed`` with tasks that a standing claim took; ``on_expired`` with those that
+    ended as too old; ``on_ready`` after each write that made rows ready; ``on_handed_out`` with parcels for which the
+    submitter had left room.
     """
 
     def __init__(self, engine: Engine, lock: OwnerLock, rules: Mapping[str, RuleFacts]) -> None:
