@@ -47,6 +47,7 @@ def begin(connection: Connection, *, row: ChainRow, now: int) -> None:
             hash=row.cursor.hash,
             head=row.cursor.number,
             final=row.final,
+            audited=row.cursor.number,
             updated_at=now,
         )
     )

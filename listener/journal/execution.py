@@ -57,7 +57,7 @@ _CLAIM = _claiming(~_suspect)
 _CLAIM_SUSPECT = _claiming(_suspect)
 _EXPIRE = Statement(
     update(tasks)
-    .where(_due, tasks.c.block_timestamp < bindparam("oldest"))
+    .where(_due, tasks.c.ages_from < bindparam("oldest"))
     .values(
         state=State.EXPIRED,
         error="older than the rule's max_age when its turn came",

@@ -35,6 +35,8 @@ chains = Table(
     Column("head", BigInteger, nullable=False),  # newest block seen when the cursor was written
     Column("final", BigInteger, nullable=False),  # no block up to here is ever replaced
     Column("halted", Text),  # why the chain is not followed, or NULL
+    Column("audited", BigInteger, nullable=False),  # the audit sweep's cursor: up to here every log was read twice
+    Column("bloom_denied", Boolean, nullable=False, server_default=text("false")),  # a bloom lied: none is used again
     Column("updated_at", BigInteger, nullable=False),
 )
 
@@ -86,7 +88,11 @@ tasks = Table(
     Column("paired_id", BigInteger),  # on a skipped row: the orphaned task that was sent for the same cause
     Column("already_known", Boolean, nullable=False, server_default=text("false")),
     Column("claim", Integer, nullable=False, server_default=text("0")),  # raised when a claimant must lose the row
+    Column("claimant", String(32)),  # whose it is, where several processes share the journal …
+    Column("claimed_until", BigInteger),  # … and until when, unless it is renewed
     Column("not_before", BigInteger, nullable=False, server_default=text("0")),
+    Column("late", Boolean, nullable=False, server_default=text("false")),  # found after an outage: see catch_up
+    Column("ages_from", BigInteger, nullable=False),  # Unix seconds; what max_age counts from
     Column("created_at", BigInteger, nullable=False),
     Column("sent_at", BigInteger),
     Column("accepted_at", BigInteger),
@@ -95,6 +101,39 @@ tasks = Table(
     Column("outcome_transaction_hash", LargeBinary(32)),
     Column("error", Text),
 )
+
+# Payloads that an operator had replaced by name: what was signed is never forgotten.
+replaced = Table(
+    "replaced",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("task_id", BigInteger, nullable=False),
+    Column("replaced_at", BigInteger, nullable=False),
+    Column("proof_of_task", Text, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("performer", String(42), nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+)
+
+# What went wrong and was borne: gaps, reconnects, reorgs, halts, what the audit found.
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("kind", String(16), nullable=False),  # gap | reconnect | reorg | halt | audit
+    Column("chain", String(64), nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),  # NULL while it lasts
+    Column("from_block", BigInteger),
+    Column("to_block", BigInteger),
+    Column("depth", BigInteger),
+    Column("count", Integer, nullable=False, server_default=text("1")),  # repeats within a minute
+    Column("detail", Text, nullable=False),
+)
+
+# What is to be known of the journal as a whole, by name.
+facts = Table("facts", metadata, Column("name", String(32), primary_key=True), Column("value", Text, nullable=False))
 
 
 def in_state(state: str) -> ColumnElement[bool]:

@@ -1,5 +1,5 @@
 """
-The first schema: chains, their recent blocks, rules, tasks.
+The first schema: chains, their recent blocks, rules, tasks, replaced payloads, incidents, facts.
 
 Revision ID: 0001
 """
@@ -12,7 +12,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make the four tables and the indexes that the stages live on."""
+    """Make the tables and the indexes that the stages live on."""
     op.create_table(
         "chains",
         sa.Column("name", sa.String(64), primary_key=True),
@@ -23,6 +23,8 @@ def upgrade() -> None:
         sa.Column("head", sa.BigInteger, nullable=False),
         sa.Column("final", sa.BigInteger, nullable=False),
         sa.Column("halted", sa.Text),
+        sa.Column("audited", sa.BigInteger, nullable=False),
+        sa.Column("bloom_denied", sa.Boolean, nullable=False, server_default=sa.text("false")),
         sa.Column("updated_at", sa.BigInteger, nullable=False),
     )
     op.create_table(
@@ -39,6 +41,33 @@ def upgrade() -> None:
         sa.Column("since", sa.BigInteger, nullable=False),
     )
     op.create_table("tasks", *_task_columns())
+    op.create_table(
+        "replaced",
+        _identity(),
+        sa.Column("task_id", sa.BigInteger, nullable=False),
+        sa.Column("replaced_at", sa.BigInteger, nullable=False),
+        sa.Column("proof_of_task", sa.Text, nullable=False),
+        sa.Column("data", sa.LargeBinary, nullable=False),
+        sa.Column("performer", sa.String(42), nullable=False),
+        sa.Column("digest", sa.LargeBinary(32), nullable=False),
+        sa.Column("signature", sa.LargeBinary, nullable=False),
+    )
+    op.create_table(
+        "incidents",
+        _identity(),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("chain", sa.String(64), nullable=False),
+        sa.Column("started_at", sa.BigInteger, nullable=False),
+        sa.Column("ended_at", sa.BigInteger),
+        sa.Column("from_block", sa.BigInteger),
+        sa.Column("to_block", sa.BigInteger),
+        sa.Column("depth", sa.BigInteger),
+        sa.Column("count", sa.Integer, nullable=False, server_default=sa.text("1")),
+        sa.Column("detail", sa.Text, nullable=False),
+    )
+    op.create_table(
+        "facts", sa.Column("name", sa.String(32), primary_key=True), sa.Column("value", sa.Text, nullable=False)
+    )
     _index("tasks_pending", "rule", "id", where="state = 'pending'")
     _index("tasks_running", "id", where="state = 'running'")
     _index("tasks_ready", "id", where="state = 'ready'")
@@ -49,9 +78,8 @@ def upgrade() -> None:
 
 
 def _task_columns() -> list[sa.Column[object]]:
-    identity = sa.BigInteger().with_variant(sa.Integer, "sqlite")
     return [
-        sa.Column("id", identity, primary_key=True, autoincrement=True),
+        _identity(),
         sa.Column("key", sa.String(64), nullable=False, unique=True),
         sa.Column("rule", sa.String(128), nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
@@ -77,7 +105,11 @@ def _task_columns() -> list[sa.Column[object]]:
         sa.Column("paired_id", sa.BigInteger),
         sa.Column("already_known", sa.Boolean, nullable=False, server_default=sa.text("false")),
         sa.Column("claim", sa.Integer, nullable=False, server_default=sa.text("0")),
+        sa.Column("claimant", sa.String(32)),
+        sa.Column("claimed_until", sa.BigInteger),
         sa.Column("not_before", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+        sa.Column("late", sa.Boolean, nullable=False, server_default=sa.text("false")),
+        sa.Column("ages_from", sa.BigInteger, nullable=False),
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("sent_at", sa.BigInteger),
         sa.Column("accepted_at", sa.BigInteger),
@@ -86,6 +118,12 @@ def _task_columns() -> list[sa.Column[object]]:
         sa.Column("outcome_transaction_hash", sa.LargeBinary(32)),
         sa.Column("error", sa.Text),
     ]
+
+
+def _identity() -> sa.Column[object]:
+    kind = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+    column: sa.Column[object] = sa.Column("id", kind, primary_key=True, autoincrement=True)
+    return column
 
 
 def _index(name: str, *columns: str, where: str, unique: bool = False) -> None:
