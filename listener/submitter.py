@@ -72,12 +72,14 @@ class Submitter:
         if self._room * 2 >= self._in_flight and not self._look:
             return False
         self._look = False
-        parcels = await self._journal.hand_out(slots, self._received)
+        before = self._received
+        parcels = await self._journal.hand_out(slots, before)
+        slots -= self._received - before  # what was signed meanwhile was handed out as well
         self._room = slots
         self._begin(parcels)
         if self._failures:
             await self._leave_no_room()
-        return len(parcels) == slots
+        return len(parcels) >= slots
 
     async def _leave_no_room(self) -> None:
         if self._room > 0:

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from listener.config.duration import Duration
 from listener.config.url import HttpUrl
-from listener.rules.table import Table
+from listener.rules.table import LARGEST, Table
 
 
 class Aggregator(Table):
@@ -14,6 +14,6 @@ class Aggregator(Table):
 
     url: HttpUrl
     timeout_s: float = Field(default=5, gt=0)  # one request
-    in_flight: int = Field(default=32, ge=1)  # requests at a time
+    in_flight: int = Field(default=32, ge=1, le=10_000)  # requests at a time
     give_up_after: Duration = timedelta(hours=1)
-    target_chain_id: int | None = Field(default=None, ge=1)  # sends the 6th and 7th parameters
+    target_chain_id: int | None = Field(default=None, ge=1, le=LARGEST)  # sends the 6th and 7th parameters

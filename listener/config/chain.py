@@ -9,10 +9,11 @@ from listener.config.duration import Duration
 from listener.config.hold import Held
 from listener.config.name import Name
 from listener.config.url import EndpointUrl, Url
+from listener.rules.table import LARGEST
 
 
 def _start(value: Any) -> Any:
-    is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    is_number = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST
     if value != "latest" and not is_number:
         shown = f'"{value}"' if isinstance(value, str) else value
         raise ValueError(f'{shown} is no place to start; write "latest" or a block number')
@@ -33,8 +34,8 @@ class Chain(Held):
 
     name: Name
     endpoints: Annotated[tuple[EndpointUrl, ...], Field(strict=False), AfterValidator(_at_least_one)]
-    chain_id: int = Field(ge=1)
+    chain_id: int = Field(ge=1, le=LARGEST)
     start: Annotated[int | Literal["latest"], BeforeValidator(_start)] = "latest"  # on the first run only
-    final_after: int = Field(default=64, ge=1)  # blocks, where an endpoint knows no finalized block
+    final_after: int = Field(default=64, ge=1, le=LARGEST)  # blocks, where an endpoint knows no finalized block
     silence: Duration = timedelta(seconds=30)  # without a head for so long, a socket is checked
     bloom: bool = True  # whether a header's bloom may spare the question for its logs

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from listener.rules.table import Table
+from listener.rules.table import LARGEST, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Hold:
 class Held(Table):
     """The two keys of a hold, in a chain's table for its rules and in a rule's own."""
 
-    confirmations: int | None = Field(default=None, ge=0)
+    confirmations: int | None = Field(default=None, ge=0, le=LARGEST)
     finality: Literal["latest", "safe", "finalized"] | None = None
 
     @model_validator(mode="after")

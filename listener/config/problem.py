@@ -94,4 +94,5 @@ def _dotted(place: Place) -> str:
 def _rule_name(position: int, document: Mapping[str, Any]) -> str:
     rule = document["rules"][position]
     name = rule.get("name") if isinstance(rule, Mapping) else None
-    return name if isinstance(name, str) and 0 < len(name) <= _LONGEST_SHOWN else f"number {position + 1}"
+    fits = isinstance(name, str) and name.isprintable() and 0 < len(name) <= _LONGEST_SHOWN
+    return str(name) if fits else f"number {position + 1}"

@@ -33,9 +33,9 @@ class Rule(Held):
     blocks: Blocks | None = None
     on_reorg: Literal["rerun", "once"] | None = None  # None: by the kind of the trigger
     timeout_s: float = Field(default=30, gt=0)  # one execution
-    max_attempts: int = Field(default=5, ge=1)  # executions; sends have no count
+    max_attempts: int = Field(default=5, ge=1, le=10_000)  # executions; sends have no count
     max_age: Duration | None = None  # None: however old
-    concurrency: int = Field(default=8, ge=1)
+    concurrency: int = Field(default=8, ge=1, le=10_000)
     settings: Mapping[str, Any] = Field(default_factory=dict)  # checked by the task module's Settings
 
     @property

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from listener.rules.nearest import suggestion
 
+LARGEST = 2**63 - 1  # what the journal can keep; no chain will ever get there
+
 
 class Table(BaseModel):
     """

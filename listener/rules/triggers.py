@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 
 from listener.rules.nearest import suggestion
 from listener.rules.progression import Progression
-from listener.rules.table import Table
+from listener.rules.table import LARGEST, Table
 
 _KNOWN = ("block", "epoch", "event")
 _NOT_YET = ("schedule", "http")
@@ -20,8 +20,8 @@ _NOT_YET = ("schedule", "http")
 class Blocks(Table):
     """A criterion on the block number: what it excludes leaves no row."""
 
-    every: int = Field(default=1, ge=1)
-    offset: int = Field(default=0, ge=0)
+    every: int = Field(default=1, ge=1, le=LARGEST)
+    offset: int = Field(default=0, ge=0, le=LARGEST)
 
     @property
     def numbers(self) -> Progression:
@@ -34,8 +34,8 @@ class BlockTrigger(Table):
 
     type: Literal["block"] = "block"
     chain: str | None = None  # None: the only chain
-    every: int = Field(default=1, ge=1)
-    offset: int = Field(default=0, ge=0)
+    every: int = Field(default=1, ge=1, le=LARGEST)
+    offset: int = Field(default=0, ge=0, le=LARGEST)
 
     @property
     def numbers(self) -> Progression:
@@ -48,7 +48,7 @@ class EpochTrigger(Table):
 
     type: Literal["epoch"] = "epoch"
     chain: str | None = None  # None: the only chain
-    length: int = Field(ge=1)
+    length: int = Field(ge=1, le=LARGEST)
     at: Literal["start", "end"] = "start"
 
     @property

@@ -7,11 +7,14 @@ wake-up of the other thread serves all that is waiting.
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import aiohttp
 import structlog
 
+from listener.errors import HandlerTimeout
 from listener.journal import Claimed
 from listener.loops import new_event_loop
 from listener.runner.execution import STOPPING, Outcome, Work, execute
@@ -20,6 +23,17 @@ log = structlog.get_logger()
 
 HTTP_TIMEOUT_S = 30
 STUCK_AFTER_S = 1.0
+OVERDUE_S = 5.0  # after its time a handler was told to end; one that goes on is not waited for any longer
+
+
+@dataclass(slots=True)
+class _Execution:
+    """A handler at work."""
+
+    task: Claimed
+    work: Work
+    begun: float  # on time.monotonic()
+    given_up: bool = False  # what it still returns comes too late
 
 
 class HandlerLoop:
@@ -36,7 +50,7 @@ class HandlerLoop:
         self._loop = new_event_loop()
         self._outcomes: list[Outcome] = []
         self._lock = threading.Lock()
-        self._running: set[asyncio.Task[None]] = set()  # the loop itself holds its tasks only weakly
+        self._running: dict[asyncio.Task[None], _Execution] = {}  # the loop itself holds its tasks only weakly
         self._http: aiohttp.ClientSession | None = None
         self._thread = threading.Thread(target=self._serve, name="handlers", daemon=True)
         self._thread.start()
@@ -46,11 +60,12 @@ class HandlerLoop:
         self._loop.call_soon_threadsafe(self._begin, batch)
 
     async def watch(self) -> None:
-        """Name the handler that keeps its loop from turning; runs until cancelled."""
+        """Name the handler that keeps its loop from turning, and give up those that do not end; until cancelled."""
         while True:
             await asyncio.sleep(STUCK_AFTER_S)
             if not self._running:
                 continue
+            self._loop.call_soon_threadsafe(self._give_up_overdue)
             turned = asyncio.Event()
             self._loop.call_soon_threadsafe(self._stages.call_soon_threadsafe, turned.set)
             try:
@@ -76,12 +91,32 @@ class HandlerLoop:
         if self._http is None:
             self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=HTTP_TIMEOUT_S))
         for task, work in batch:
-            running = self._loop.create_task(self._run(task, work, self._http), name=f"{task.rule} {task.id}")
-            self._running.add(running)
-            running.add_done_callback(self._running.discard)
+            execution = _Execution(task, work, time.monotonic())
+            running = self._loop.create_task(self._run(execution, self._http), name=f"{task.rule} {task.id}")
+            self._running[running] = execution
+            running.add_done_callback(self._running.pop)
 
-    async def _run(self, task: Claimed, work: Work, http: aiohttp.ClientSession) -> None:
-        outcome = await execute(task, work, http, self._performer)
+    async def _run(self, execution: "_Execution", http: aiohttp.ClientSession) -> None:
+        outcome = await execute(execution.task, execution.work, http, self._performer)
+        if not execution.given_up:
+            self._hold(outcome)
+
+    def _give_up_overdue(self) -> None:
+        """Go on without handlers that swallowed their cancellation: their slots and their tasks must not wait."""
+        now = time.monotonic()
+        for execution in self._running.values():
+            rule, took_s = execution.work.rule, now - execution.begun
+            if execution.given_up or took_s < rule.timeout_s + OVERDUE_S:
+                continue
+            execution.given_up = True
+            log.error("handler.overdue", rule=rule.name, task=execution.task.id, timeout_s=rule.timeout_s)
+            failure = HandlerTimeout(
+                f"no result within timeout_s = {rule.timeout_s:g}, and it did not end when it was cancelled"
+            )
+            self._hold(Outcome(execution.task, None, failure, took_s))
+
+    def _hold(self, outcome: Outcome) -> None:
+        """Keep an outcome for the stages' loop, and wake that for the first one."""
         with self._lock:
             self._outcomes.append(outcome)
             first = len(self._outcomes) == 1

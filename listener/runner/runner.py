@@ -85,9 +85,11 @@ class Runner:
                 continue
             self._waiting.difference_update(item.rule for item in due)
             for item, claimed in zip(due, await self._journal.claim(due), strict=True):
-                if len(claimed) == item.slots:
+                # A claim that stood may have brought some while this one was on its way.
+                left = item.slots - (self._received[item.rule] - (item.received or 0))
+                if len(claimed) >= left:
                     self._waiting.add(item.rule)  # there may be more
-                self._room[item.rule] = item.slots if item.stands else len(claimed)
+                self._room[item.rule] = left if item.stands else len(claimed)
                 self._start(handlers, claimed)
 
     def _must_wait(self, rule: str) -> bool:

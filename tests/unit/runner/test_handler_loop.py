@@ -1,6 +1,7 @@
 """A handler that blocks its loop delays other handlers and nothing else, and is named."""
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -90,6 +91,38 @@ async def test_a_handler_that_will_not_be_cancelled_is_left_behind(
     assert world.states() == ["pending"]
     release.set()
     await asyncio.sleep(0.1)
+
+
+async def test_a_handler_that_swallows_its_cancellation_is_given_up_and_what_it_returns_later_is_dropped(
+    world: World, logs: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STUCK_AFTER_S", 0.05)
+    monkeypatch.setattr(module, "OVERDUE_S", 0.1)
+    release, returned = threading.Event(), threading.Event()
+
+    async def stubborn_once(ctx: Context) -> TaskResult:
+        while ctx.trigger.block_number == 11 and not release.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.01)
+        asyncio.get_running_loop().call_soon(returned.set)
+        return TaskResult(ctx.key)
+
+    await world.walk(fired("blocks", block(11)), fired("blocks", block(12)))
+    stop = asyncio.Event()
+    rule = work(stubborn_once, timeout_s=0.05, max_attempts=1, concurrency=1)
+    running = asyncio.ensure_future(Runner([rule], SIGNER, world.journal).run(stop))
+    try:
+        await until(lambda: world.states() == ["failed", "ready"], within_s=5)
+        returned.clear()
+    finally:
+        release.set()
+        await until(returned.is_set)
+        stop.set()
+        await asyncio.wait_for(running, 5)
+    assert world.states() == ["failed", "ready"]
+    assert "it did not end when it was cancelled" in world.row()["error"]
+    assert [(line["task"], line["log_level"]) for line in logs if line["event"] == "handler.overdue"] == [(1, "error")]
+    assert not [line for line in logs if line["event"] == "result.discarded"], "a late result reaches nobody"
 
 
 async def test_no_thread_is_left_when_all_went_well(world: World) -> None:
