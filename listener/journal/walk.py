@@ -9,14 +9,14 @@ row's block is on the chain as walked, and everything follows from it:
 - a block replaces another and the rule says ``once``: a new trigger with an orphan's cause is ``skipped`` as its pair.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Executable, and_, bindparam, delete, insert, select, update
 
-from listener.errors import JournalError
+from listener.errors import Overtaken
 from listener.journal.chain_rows import ChainRow
 from listener.journal.chain_rows import replace as replace_chain
 from listener.journal.digests import conflicts_of
@@ -59,8 +59,17 @@ _APPENDED = (
     "settled_at",
 )
 # A key that is there already leaves its row as it is: the same cause found again is not news.
+_row: dict[str, Any] = {name: bindparam(name) for name in _APPENDED}
+
+
+def _append_on_postgresql() -> Executable:
+    from sqlalchemy.dialects.postgresql import insert as insert_unless  # noqa: PLC0415 - not for SQLite
+
+    return insert_unless(tasks).values(_row).on_conflict_do_nothing(index_elements=[tasks.c.key]).inline()
+
+
 _APPEND = Statement(
-    insert(tasks).prefix_with("OR IGNORE", dialect="sqlite").values({name: bindparam(name) for name in _APPENDED})
+    insert(tasks).prefix_with("OR IGNORE", dialect="sqlite").values(_row), postgresql=_append_on_postgresql
 )
 _CAUSE = (tasks.c.id, tasks.c.rule, tasks.c.block_number, tasks.c.transaction_hash, tasks.c.log)
 
@@ -90,7 +99,7 @@ class Walk:
         Write a step.
 
         Raises:
-            JournalError: the chain's cursor is not where the step begins; nothing is written.
+            Overtaken: the chain's cursor is not where the step begins; nothing is written.
 
         """
         self._move_cursor(connection, step, now)
@@ -105,6 +114,15 @@ class Walk:
         return Written(
             appended=appended, cancelled=cancelled, orphaned=orphaned, revived=revived, paired=paired + resent
         )
+
+    def save(self) -> Callable[[], None]:
+        """Remember how it is now, and return what brings that back: the transaction may be lost."""
+        whole = self._whole.copy()
+
+        def restore() -> None:
+            self._whole = whole.copy()
+
+        return restore
 
     def rewind(self, connection: Connection, chain: str, ancestor: int, now: int) -> tuple[int, int]:
         """Take everything above block ``ancestor`` off the chain; return how many tasks were cancelled and orphaned."""
@@ -258,7 +276,7 @@ class Walk:
             "updated_at": now,
         }
         if _MOVE.run(connection, [place | values]) != 1:
-            raise JournalError(
+            raise Overtaken(
                 f"chain {step.chain}: the cursor is not at block {step.after.number}; another process moved it"
             )
 

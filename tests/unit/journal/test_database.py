@@ -146,7 +146,7 @@ def test_the_indexes_are_used_by_who_asks_for_one_state() -> None:
 
 async def test_a_reader_that_takes_its_time_does_not_keep_the_daemon_from_writing(world: World) -> None:
     await world.walk(*[fired("blocks", block(number)) for number in range(11, 1011)], to=block(1010))
-    engine = open_engine(world.path)
+    engine = open_engine(world.place)
     with engine.connect() as connection:
         listing = rows.list_tasks(connection, rows.Filter())
         next(listing)  # and the reader goes for coffee
@@ -157,6 +157,7 @@ async def test_a_reader_that_takes_its_time_does_not_keep_the_daemon_from_writin
     engine.dispose()
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 async def test_a_reader_does_not_wait_for_a_writer(world: World) -> None:
     await world.walk(fired("blocks", block(11)))
     with contextlib.closing(sqlite3.connect(world.path, isolation_level=None)) as writer:
