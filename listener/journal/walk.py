@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Executable, and_, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, select, update
+from sqlalchemy.dialects import postgresql  # SQLAlchemy has loaded it anyway; psycopg it has not
 
 from listener.errors import Overtaken
 from listener.journal.chain_rows import ChainRow
@@ -60,16 +61,9 @@ _APPENDED = (
 )
 # A key that is there already leaves its row as it is: the same cause found again is not news.
 _row: dict[str, Any] = {name: bindparam(name) for name in _APPENDED}
-
-
-def _append_on_postgresql() -> Executable:
-    from sqlalchemy.dialects.postgresql import insert as insert_unless  # noqa: PLC0415 - not for SQLite
-
-    return insert_unless(tasks).values(_row).on_conflict_do_nothing(index_elements=[tasks.c.key]).inline()
-
-
 _APPEND = Statement(
-    insert(tasks).prefix_with("OR IGNORE", dialect="sqlite").values(_row), postgresql=_append_on_postgresql
+    insert(tasks).prefix_with("OR IGNORE", dialect="sqlite").values(_row),
+    postgresql=lambda: postgresql.insert(tasks).values(_row).on_conflict_do_nothing(index_elements=["key"]).inline(),
 )
 _CAUSE = (tasks.c.id, tasks.c.rule, tasks.c.block_number, tasks.c.transaction_hash, tasks.c.log)
 

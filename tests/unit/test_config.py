@@ -285,7 +285,7 @@ def test_a_journal_in_a_file_leaves_psycopg_alone(tmp_path: Path) -> None:
         "    await journal.recover({})\n"
         "    await journal.close()\n"
         "asyncio.run(main())\n"
-        "sys.exit(any(name in sys.modules for name in ('psycopg', 'sqlalchemy.dialects.postgresql')))"
+        "sys.exit('psycopg' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, cwd=tmp_path)  # noqa: S603 -- our own code
     assert done.returncode == 0
