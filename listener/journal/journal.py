@@ -59,7 +59,7 @@ class Journal:
         self._lease = ALONE if lock is not None else Lease.new()
         self._writer = Writer(Session(engine) if lock is not None else SharedSession(engine, self._save, alone=alone))
         self._touched: set[int] = set()
-        self._walk = Walk(dict(rules), self._touched)
+        self._walk = Walk(dict(rules), self._touched, self._lease.is_shared)
         self._outbox = Outbox(self._touched, self._lease)
         self._claims = Claims(self._lease)
         self._max_attempts: Mapping[str, int] = {}
@@ -207,18 +207,18 @@ class Journal:
         """
         rules = {occasion.rule for occasion in step.occasions}
 
-        def work(connection: Connection) -> tuple[Written, list[Claimed]] | Overtaken:
+        def work(connection: Connection) -> tuple[Written, list[Claimed]] | str:
             now = now_us()
             try:
                 written = self._walk.write(connection, step, chain_id, now)
             except Overtaken as error:  # before anything was written: the others in this transaction go on
-                return error
+                return str(error)
             return written, self._claims.serve(connection, rules, now)
 
         done = await self._writer.run(work)
-        if isinstance(done, Overtaken):
+        if isinstance(done, str):
             await self._stand_anew(step.chain)
-            raise done
+            raise Overtaken(done)
         written, claimed = done
         self.stand(step.chain, step.cursor, step.frontier)
         self.look(step.chain)  # a step begins at the cursor, or takes it back to an ancestor first

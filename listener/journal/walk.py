@@ -82,10 +82,12 @@ class Walk:
     Writes steps. Lives in the writer's thread.
 
     ``touched`` holds the ``ready`` rows whose send may have begun: the submitter's, and all that were found at start.
+    ``shared`` says that other processes write steps as well.
     """
 
     rules: dict[str, RuleFacts]
     touched: set[int] = field(default_factory=set)
+    shared: bool = False
     _whole: set[str] = field(default_factory=set)  # chains without rows of blocks that left them
 
     def write(self, connection: Connection, step: Step, chain_id: int, now: int) -> Written:
@@ -155,13 +157,14 @@ class Walk:
         return row.state == State.ACCEPTED or row.sent_at is not None
 
     def _has_off_chain(self, connection: Connection, chain: str) -> bool:
-        """Tell whether the chain has rows of blocks that left it; asked of the database once, then known."""
+        """Tell whether the chain has rows of blocks that left it; asked once, then known, unless others write too."""
         if chain in self._whole:
             return False
         off_chain = select(tasks.c.id).where(tasks.c.chain == chain, ~tasks.c.canonical).limit(1)
         if connection.execute(off_chain).first() is not None:
             return True
-        self._whole.add(chain)
+        if not self.shared:
+            self._whole.add(chain)
         return False
 
     def _revive(self, connection: Connection, step: Step, now: int) -> tuple[int, int]:
