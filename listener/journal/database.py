@@ -48,7 +48,7 @@ def upgrade(engine: Engine) -> None:
         JournalError: it cannot be opened, or a newer version of this program wrote it.
 
     """
-    with _opened(engine) as connection:
+    with _opened(engine, postgresql.WAIT_S) as connection:
         if engine.dialect.name == "postgresql":
             with postgresql.reading(connection):
                 postgresql.examine(connection)
@@ -93,10 +93,10 @@ def require(path: Path) -> None:
 
 
 @contextmanager
-def _opened(engine: Engine) -> Iterator[Connection]:
+def _opened(engine: Engine, wait_s: float = 0.0) -> Iterator[Connection]:
     """Give a connection; whatever the database says against us is a ``JournalError``."""
     if engine.dialect.name == "postgresql":
-        with postgresql.connected(engine) as connection:
+        with postgresql.connected(engine, wait_s) as connection:
             yield connection
         return
     try:

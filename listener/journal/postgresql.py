@@ -16,13 +16,14 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import structlog
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, delete, event, select
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from listener.config import Url
 from listener.errors import JournalError
+from listener.journal.schema import facts
 from listener.journal.work import as_text
 
 log = structlog.get_logger()
@@ -34,12 +35,19 @@ CONNECT_S = 5
 # Named locks of the database: the class is ours, the object is the schema that holds the tables.
 _WRITING, _OWNING = 0x4C57, 0x4C4F
 _SCHEMA = "hashtext(coalesce(current_schema(), ''))"
-# One statement, since each costs a journey: the lock, how the commit is to be synced, what asks for its outcome later,
-# and that a process which froze in the middle must not keep the others waiting.
+# One statement, since each costs a journey: the lock, how the commit is to be synced, and that a process which froze in
+# the middle must not keep the others waiting.
 _BEGIN = (
     f"SELECT pg_advisory_xact_lock({_WRITING}, {_SCHEMA}), set_config('synchronous_commit', %s, true), "
-    "set_config('idle_in_transaction_session_timeout', '10s', true), pg_current_xact_id()::text"
+    "set_config('idle_in_transaction_session_timeout', '10s', true)"
 )
+# A transaction's mark is in the journal exactly if the transaction is. Its number would not say so: a server that
+# crashed gives it to another one, and a standby that took over as well.
+_MARKED = (
+    "WITH mark AS (INSERT INTO facts (name, value) VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = "
+    f"excluded.value) {_BEGIN}"  # noqa: S608 - our own constants
+)
+_MARK = "writer "
 _HOLDERS = f"""
     SELECT application_name, pid FROM pg_locks JOIN pg_stat_activity USING (pid)
     WHERE locktype = 'advisory' AND classid = {_OWNING} AND objid::bigint = ({_SCHEMA}::bigint & 4294967295)
@@ -54,7 +62,7 @@ def open_engine(url: Url) -> Engine:
     Make the engine of a journal on PostgreSQL; nothing is opened yet.
 
     A transaction takes the writers' lock when it begins, unless the execution option ``reading`` is set, and is synced
-    to disk, unless the option ``durable`` is False.
+    to disk, unless the option ``durable`` is False. With the option ``mark`` it can be asked later whether it was kept.
     """
     parts = urlsplit(url.get_secret_value())
     target = URL.create(
@@ -122,9 +130,9 @@ def connect(engine: Engine, deadline: float) -> Connection:
 
 
 @contextmanager
-def connected(engine: Engine) -> Iterator[Connection]:
+def connected(engine: Engine, wait_s: float) -> Iterator[Connection]:
     """Give a connection, once the server is there; what fails on it is a ``JournalError``."""
-    connection = connect(engine, time.monotonic() + WAIT_S)
+    connection = connect(engine, time.monotonic() + wait_s)
     try:
         with connection:
             yield connection
@@ -180,14 +188,20 @@ def own(connection: Connection, *, alone: bool) -> None:
         raise JournalError(f"journal {name_of(connection.engine)}: {what}")
 
 
-def timeline(connection: Connection) -> str:
-    """Return which history the server is on: another one after a standby took over."""
-    return str(connection.exec_driver_sql("SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)").scalar_one())
+def new_mark(writer: str) -> tuple[str, str]:
+    """Make the mark of a writer's next transaction, for the execution option ``mark``."""
+    return f"{_MARK}{writer[:16]}", str(time.time_ns())
 
 
-def outcome(connection: Connection, transaction: str) -> str:
-    """Return what became of a transaction: ``committed``, ``aborted``, or ``in progress``."""
-    return str(connection.exec_driver_sql("SELECT pg_xact_status(%s::xid8)", (transaction,)).scalar_one())
+def is_kept(connection: Connection, mark: tuple[str, str]) -> bool:
+    """Tell whether the transaction with this mark was committed; its writer must not write any longer."""
+    return connection.execute(select(facts.c.value).where(facts.c.name == mark[0])).scalar() == mark[1]
+
+
+def forget_marks(connection: Connection) -> None:
+    """Remove the marks of writers that ended long ago."""
+    yesterday = str(time.time_ns() - 86_400 * 10**9)
+    connection.execute(delete(facts).where(facts.c.name.startswith(_MARK), facts.c.value < yesterday))
 
 
 @dataclass(slots=True)
@@ -197,7 +211,6 @@ class Turn:
     driver: Any
     default: str  # the server's synchronous_commit
     synced: str  # ours, where a commit must be on disk
-    transaction: str | None = None  # the one that was begun last; None before the lock was had
 
     @property
     def is_lost(self) -> bool:
@@ -230,8 +243,11 @@ def _configure(connection: Any, record: Any) -> None:
 
 def _begin(connection: Connection) -> None:
     options = connection.get_execution_options()
-    if not options.get("reading"):
-        turn = turn_of(connection)
-        turn.transaction = None
-        synced = turn.synced if options.get("durable", True) else "off"
-        turn.transaction = connection.exec_driver_sql(_BEGIN, (synced,)).one()[3]
+    if options.get("reading"):
+        return
+    turn, mark = turn_of(connection), options.get("mark")
+    synced = turn.synced if options.get("durable", True) else "off"
+    if mark is None:
+        connection.exec_driver_sql(_BEGIN, (synced,))
+    else:
+        connection.exec_driver_sql(_MARKED, (*mark, synced))

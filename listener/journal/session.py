@@ -2,9 +2,10 @@
 The writing connection of a journal: transactions one after another, synced to disk where it is asked for.
 
 On SQLite a transaction that fails has failed. On PostgreSQL the connection may be lost as well, which says nothing of
-the transaction: the server is asked what became of it, and what it did not keep is done again.
+the transaction: the journal is asked whether it holds it, and what it does not hold is done again.
 """
 
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -74,30 +75,31 @@ class SharedSession(Session):
         self._alone = alone
         self._has_given_up = False
         self._turn: postgresql.Turn | None = None
-        self._timeline = ""
+        self._name = secrets.token_hex(8)
 
     def transact(self, works: Sequence[Run], *, durable: bool) -> list[Any]:
         """
         Run all of them in one transaction, again where the server did not keep it.
 
         Raises:
-            JournalError: the server stays away, or nobody can say whether it kept the transaction.
+            JournalError: the server stays away.
 
         """
         restore = self._save()
         deadline = 0.0 if self._has_given_up else None
         while True:
             results: list[Any] | None = None
+            mark = postgresql.new_mark(self._name)
             try:
                 connection = self._connected(deadline)
-                connection.execution_options(durable=durable)
+                connection.execution_options(durable=durable, mark=mark)
                 with connection.begin():
                     results = [run(connection) for run in works]
             except (SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error) as error:
                 if not self._is_passing(error):
                     raise
                 deadline = time.monotonic() + REDO_S if deadline is None else deadline
-                if self._was_kept(deadline) and results is not None:
+                if self._was_kept(mark, deadline) and results is not None:
                     return results
                 if time.monotonic() >= deadline:
                     raise
@@ -116,7 +118,8 @@ class SharedSession(Session):
             try:
                 with postgresql.reading(connection):
                     postgresql.own(connection, alone=self._alone)
-                    self._timeline = postgresql.timeline(connection)
+                with connection.begin():
+                    postgresql.forget_marks(connection)
             except BaseException:
                 connection.close()
                 raise
@@ -132,36 +135,20 @@ class SharedSession(Session):
         state = getattr(getattr(error, "orig", error), "sqlstate", None)
         return state in _TRY_AGAIN or self._turn is None or self._turn.is_lost
 
-    def _was_kept(self, deadline: float) -> bool:
+    def _was_kept(self, mark: tuple[str, str], deadline: float) -> bool:
         """Find out whether the server committed what it was given when the connection was lost."""
-        turn, timeline = self._turn, self._timeline
-        if turn is None or not turn.is_lost:
-            return False
-        self._drop()
-        while turn.transaction is not None:  # else it was never begun
+        while self._turn is None or self._turn.is_lost:
+            self._drop()
             try:
                 connection = self._connected(deadline)
-                with postgresql.reading(connection):
-                    state = postgresql.outcome(connection, turn.transaction)
+                connection.execution_options(durable=True, mark=None)
+                with connection.begin():  # which has to wait until the server gave up the old one
+                    return postgresql.is_kept(connection, mark)
             except (SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error) as error:
-                if self._turn is not None and not self._turn.is_lost:
+                if not self._is_passing(error) or time.monotonic() >= deadline:
                     raise
                 log.debug("journal.lost_again", reason=self._said(error))
-                self._drop()
-                continue
-            if self._timeline != timeline or state not in {"committed", "aborted", "in progress"}:
-                break
-            if state != "in progress":
-                return state == "committed"
-            if time.monotonic() >= deadline:
-                break
-            time.sleep(postgresql.AGAIN_S)  # the server does not know yet that we went away
-        else:
-            return False
-        raise JournalError(
-            f"journal {postgresql.name_of(self._engine)}: the connection was lost at a commit, and the server cannot "
-            "say whether it kept it; start again: what is written there counts"
-        )
+        return False
 
     def _drop(self) -> None:
         connection, self._connection, self._turn = self._connection, None, None

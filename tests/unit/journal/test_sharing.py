@@ -1,6 +1,7 @@
 """Several processes on one journal: nothing is executed or sent by two, and what one leaves behind others take over."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Self
@@ -263,9 +264,14 @@ async def test_a_step_that_comes_too_late_leaves_the_rest_of_its_transaction_alo
         with pytest.raises(Overtaken):
             await other.walk(fired("blocks", block(11)))
 
+    gate = threading.Event()
     async with asyncio.TaskGroup() as group:
+        group.create_task(other.journal._writer.run(lambda _connection: gate.wait(5)))
+        await asyncio.sleep(0.02)
         signing = group.create_task(other.sign(claimed))
         group.create_task(late())
+        await asyncio.sleep(0.02)
+        gate.set()  # both wait now, and become one transaction
     assert signing.result() == {1: State.READY, 2: State.READY}
 
 
