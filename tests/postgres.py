@@ -87,6 +87,19 @@ class Server:
         command = [*as_user, str(self._pg_ctl), "-w", "-D", str(self._data), *words]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - ours
 
+    @contextlib.contextmanager
+    def asking(self, user: str) -> Iterator[None]:
+        """Ask one user for a password meanwhile; the others need none."""
+        rules = self._data / "pg_hba.conf"
+        before = rules.read_text()
+        rules.write_text(f"local all {user} scram-sha-256\n{before}")
+        self.execute("SELECT pg_reload_conf()")
+        try:
+            yield
+        finally:
+            rules.write_text(before)
+            self.execute("SELECT pg_reload_conf()")
+
     def execute(self, *statements: str, database: str = "postgres") -> None:
         with psycopg.connect(self.url(database).get_secret_value(), autocommit=True) as connection:
             for statement in statements:

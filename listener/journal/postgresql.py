@@ -44,8 +44,8 @@ _BEGIN = (
 # A transaction's mark is in the journal exactly if the transaction is. Its number would not say so: a server that
 # crashed gives it to another one, and a standby that took over as well.
 _MARKED = (
-    "WITH mark AS (INSERT INTO facts (name, value) VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = "
-    f"excluded.value) {_BEGIN}"  # noqa: S608 - our own constants
+    "WITH mark AS (INSERT INTO facts (name, value) VALUES (%s, %s) "  # noqa: S608 - our own constants
+    f"ON CONFLICT (name) DO UPDATE SET value = excluded.value) {_BEGIN}"
 )
 _MARK = "writer "
 _HOLDERS = f"""

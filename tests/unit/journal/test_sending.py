@@ -187,3 +187,11 @@ async def test_room_that_was_taken_back_is_not_served(world: World) -> None:
     await world.journal.hand_out(0, 0)
     await ready(world, 1)
     assert handed == []
+
+
+async def test_a_reason_of_the_aggregator_that_no_database_can_store_does_not_stop_the_journal(world: World) -> None:
+    await ready(world, 1)
+    await world.hand_out()
+    await world.journal.take_back([sent(1, State.FAILED, error="odd \0 \udcff words")])
+    assert world.row()["error"].endswith("words")
+    await world.journal.halt("l2", "odd \0 words")
