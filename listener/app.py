@@ -120,10 +120,10 @@ async def build(
     if not settings.rules or not settings.performer or not settings.performer.key or not settings.aggregator:
         raise ConfigError("there are no rules, so there is nothing to run; write a [[rules]] block")
     signer = Signer(settings.performer.key.get_secret_value(), settings.performer.address)
-    journal = await Journal.open(settings.journal.path, _facts(settings))
+    journal = await Journal.open(settings.journal.place, _facts(settings))
     edges.push_async_callback(journal.close)
     running, ready = await journal.recover({rule.name: rule.max_attempts for rule in settings.rules})
-    log.info("journal.opened", path=str(settings.journal.path), was_running=running, was_ready=ready)
+    log.info("journal.opened", url=settings.journal.url.redacted, was_running=running, was_ready=ready)
     session = await edges.enter_async_context(
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60))
     )
@@ -156,7 +156,7 @@ async def rewind(settings: config.Config, name: str, to: int | None) -> Rewound:
         ListenerError: another process owns the journal, or the chain cannot be read.
     """
     async with AsyncExitStack() as edges:
-        journal = await Journal.open(settings.journal.path, _facts(settings))
+        journal = await Journal.open(settings.journal.place, _facts(settings), alone=True)
         edges.push_async_callback(journal.close)
         await journal.recover({rule.name: rule.max_attempts for rule in settings.rules})
         session = await edges.enter_async_context(aiohttp.ClientSession())

@@ -6,7 +6,8 @@ Every error of the project, sorted by what is to be done about it.
                    ├─ JournalError           cannot remember: stop, exit 1
                    ├─ StageEnded             a stage returned unasked: stop, exit 1
                    ├─ ChainHalted            the chain left us: that chain waits, the others go on
-                   ├─ TransientError         try again: ChainUnavailable, AggregatorUnavailable, AggregatorDeclined
+                   ├─ TransientError         try again: ChainUnavailable, AggregatorUnavailable, AggregatorDeclined,
+                   │                        Overtaken
                    ├─ HandlerFailed          execute again, then Task → failed, go on: HandlerTimeout, BadTaskResult
                    └─ AggregatorRefused      permanent: Task → failed, go on
 
@@ -52,6 +53,10 @@ class TransientError(ListenerError):
 
 class ChainUnavailable(TransientError):
     """No endpoint of a chain answered."""
+
+
+class Overtaken(TransientError):
+    """Another process moved a chain's cursor: nothing was written, and the walk goes on from there."""
 
 
 class AggregatorUnavailable(TransientError):

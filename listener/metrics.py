@@ -12,3 +12,10 @@ registry = CollectorRegistry()
 audit_found = Counter(
     "listener_audit_found", "Logs that the first read lacked and the audit sweep found.", ["chain"], registry=registry
 )
+
+journal_reconnects = Counter(
+    "listener_journal_reconnects", "Connections to PostgreSQL that were lost and made anew.", registry=registry
+)
+taken_over = Counter(
+    "listener_tasks_taken_over", "Tasks taken from a process that did not renew its claims in time.", registry=registry
+)

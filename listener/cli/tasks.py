@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from listener.cli.run import CONFIG, ConfigPath
-from listener.errors import JournalError, ListenerError, NotAvailable
+from listener.errors import ListenerError, NotAvailable
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -111,20 +111,11 @@ def reading(config: Path) -> Iterator["Connection"]:
     Raises:
         JournalError: it is not there, not set up yet, or no journal at all.
     """
-    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - see cli/__init__.py
+    from listener.config import load  # noqa: PLC0415 - see cli/__init__.py
+    from listener.journal.database import listing  # noqa: PLC0415
 
-    from listener.config import load  # noqa: PLC0415
-    from listener.journal.database import open_engine, require  # noqa: PLC0415
-
-    path = load(config, os.environ, require_key=False).journal.path
-    require(path)
-    if path.stat().st_size == 0:  # opening it would already write to it
-        raise JournalError(f"journal {path}: it is empty; `listener run` sets it up")
-    try:
-        with open_engine(path).connect() as connection:
-            yield connection
-    except SQLAlchemyError as error:
-        raise JournalError(f"journal {path}: {getattr(error, 'orig', None) or error}") from error
+    with listing(load(config, os.environ, require_key=False).journal.place) as connection:
+        yield connection
 
 
 def _print_lines(connection: "Connection", wanted: "Filter") -> None:

@@ -57,7 +57,7 @@ class Config(Table):
     def secrets(self) -> list[str]:
         """Every text that no log line and no stored reason may show."""
         urls = [endpoint for chain in self.chains.values() for endpoint in chain.endpoints]
-        urls += [] if self.aggregator is None else [self.aggregator.url]
+        urls += [self.journal.url] if self.aggregator is None else [self.journal.url, self.aggregator.url]
         found = [secret for url in urls for secret in url.secrets]
         if self.performer is not None and self.performer.key is not None:
             found.append(self.performer.key.get_secret_value().removeprefix("0x"))

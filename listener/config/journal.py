@@ -6,19 +6,21 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, ValidationInfo
 
 from listener.config.surroundings import Surroundings
-from listener.config.url import AnyUrl, Url
+from listener.config.url import AnyUrl, Url, server
+from listener.errors import ConfigError
 from listener.rules.table import Table
 
 _SQLITE = "sqlite:///"
+_POSTGRESQL = ("postgresql", "postgres")
 
 
-def _on_disk(url: Url, info: ValidationInfo) -> Url:
+def _placed(url: Url, info: ValidationInfo) -> Url:
     """Make the path of a SQLite file absolute; without one it would stand in memory, and forget."""
     text = url.get_secret_value()
-    if url.scheme.startswith("postgres"):
-        raise ValueError(f"{url.scheme}://…: not available yet; write sqlite:///listener.db")
+    if url.scheme in _POSTGRESQL:
+        return server(url)
     if not text.startswith(_SQLITE) or text.removeprefix(_SQLITE) in ("", ":memory:"):
-        raise ValueError("the journal needs a file; write sqlite:///listener.db")
+        raise ValueError("the journal needs a file or a server; write sqlite:///listener.db or postgresql://…")
     path = Surroundings.of(info).folder / text.removeprefix(_SQLITE)
     return Url(f"{_SQLITE}{path.absolute()}")
 
@@ -28,9 +30,23 @@ class Journal(Table):
 
     not_yet: ClassVar[frozenset[str]] = frozenset({"keep"})
 
-    url: Annotated[AnyUrl, AfterValidator(_on_disk)] = Url("sqlite:///listener.db")
+    url: Annotated[AnyUrl, AfterValidator(_placed)] = Url("sqlite:///listener.db")
+
+    @property
+    def place(self) -> Path | Url:
+        """Where it is: the SQLite file, absolute, or the URL of a PostgreSQL database."""
+        return self.url if self.url.scheme in _POSTGRESQL else self.path
 
     @property
     def path(self) -> Path:
-        """The SQLite file, absolute; its lock stands beside it."""
+        """
+        The SQLite file, absolute; its lock stands beside it.
+
+        Raises:
+            ConfigError: the journal is no file.
+        """
+        if self.url.scheme in _POSTGRESQL:
+            raise ConfigError(
+                f"journal {self.url.redacted}: it is no file; use PostgreSQL's own tools, such as pg_dump"
+            )
         return Path(self.url.get_secret_value().removeprefix(_SQLITE))

@@ -22,6 +22,8 @@ class Url(Secret[str]):
         parts = urlsplit(self.get_secret_value())
         if parts.scheme.startswith("sqlite"):
             return self.get_secret_value()  # a file's place, without a user or a password
+        if self._is_database:
+            return f"{parts.scheme}://{_place(parts)}{parts.path}"
         path = "/".join(word if _PLAIN_SEGMENT.fullmatch(word) else "…" for word in parts.path.split("/"))
         return f"{parts.scheme}://{_place(parts)}{path}{'?…' if parts.query else ''}"
 
@@ -32,6 +34,10 @@ class Url(Secret[str]):
         if whole == self.redacted:
             return []
         parts = urlsplit(whole)
+        if self._is_database:  # its names are no secrets, and may be words that every line holds
+            options = [value for name, value in parse_qsl(parts.query) if "password" in name]
+            given = parts.password or ""
+            return [whole, *(word for word in (given, unquote(given), *options) if word)]
         words = [*parts.path.split("/"), *(value for _, value in parse_qsl(parts.query))]
         hidden = [word for word in words if not _PLAIN_SEGMENT.fullmatch(word)]
         hidden += [given for word in (parts.username, parts.password) if word for given in (word, unquote(word))]
@@ -41,6 +47,10 @@ class Url(Secret[str]):
     def scheme(self) -> str:
         """Its scheme, lower-case."""
         return urlsplit(self.get_secret_value()).scheme
+
+    @property
+    def _is_database(self) -> bool:
+        return self.scheme.startswith("postgres")
 
     def _display(self) -> str:
         return self.redacted
@@ -72,6 +82,26 @@ def _checked(url: Url, schemes: tuple[str, ...]) -> Url:
         raise ValueError(f"{given}; write {wanted}…")
     if not parts.hostname or port == 0:
         raise ValueError(f"the URL names no host; write {wanted}host:port")
+    return url
+
+
+def server(url: Url) -> Url:
+    """
+    Refuse the URL of a database that nobody could connect to; a message never holds the URL.
+
+    Raises:
+        ValueError: it names no host or no database.
+    """
+    wanted = "write postgresql://NAME:PASSWORD@host:5432/database"
+    try:
+        parts = urlsplit(url.get_secret_value())
+        port = parts.port
+    except ValueError:  # whose text may hold a part of the password
+        raise ValueError(f"not a URL; {wanted}, with %40 for an @ and %2F for a / in the password") from None
+    if port == 0 or not (parts.hostname or "host" in dict(parse_qsl(parts.query))):
+        raise ValueError(f"the URL names no host; {wanted}")
+    if parts.fragment or not parts.path.strip("/") or "/" in parts.path.removeprefix("/"):
+        raise ValueError(f"the URL names no database; {wanted}")
     return url
 
 

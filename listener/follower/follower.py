@@ -14,7 +14,7 @@ import structlog
 
 from listener import config
 from listener.chains import Chain
-from listener.errors import ChainHalted, ChainUnavailable
+from listener.errors import ChainHalted, ChainUnavailable, Overtaken
 from listener.follower.finality import Finality
 from listener.follower.walker import Walker
 from listener.journal import ChainRow, Journal
@@ -88,8 +88,8 @@ class Follower:
         row = ChainRow(
             name=self._chain.name, chain_id=self._chain.chain_id, genesis=genesis.hash, cursor=cursor, final=0
         )
-        await self._journal.begin_chain(row)
-        log.info("chain.begun", chain=self._chain.name, after_block=cursor.number)
+        row = await self._journal.begin_chain(row)
+        log.info("chain.begun", chain=self._chain.name, after_block=row.cursor.number)
         return row
 
     async def _walker(self, row: ChainRow) -> Walker:
@@ -107,7 +107,10 @@ class Follower:
             self._chain.wake.clear()
             before = walker.cursor
             try:
+                await self._journal.refresh(self._chain.name)
                 await walker.advance()
+            except Overtaken as error:
+                log.debug("chain.overtaken", chain=self._chain.name, reason=str(error))
             except ChainHalted as halted:
                 await self._stand_still(walker, str(halted))
             except ChainUnavailable as error:
@@ -126,8 +129,9 @@ class Follower:
         """Wait until the cursor is on the chain again; the other chains go on."""
         log.error("chain.halted", chain=self._chain.name, reason=reason)
         await self._journal.halt(self._chain.name, redacted(reason))
-        while not await self._holds(walker.cursor):  # noqa: ASYNC110 - a chain tells nobody that it is back
+        while not await self._holds(walker.cursor):
             await asyncio.sleep(HALTED_S)
+            await self._journal.refresh(self._chain.name)  # another process may have found the way
         await self._journal.halt(self._chain.name, None)
         log.warning("chain.resumed", chain=self._chain.name, block=walker.cursor.number)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from listener.journal.schema import blocks, chains, rules, tasks
+from listener.journal.work import as_text
 from listener.model import Cursor, State
 
 
@@ -34,6 +35,14 @@ def find(connection: Connection, *, chain: str) -> ChainRow | None:
         final=row.final,
         halted=row.halted,
     )
+
+
+def begin_unless(connection: Connection, *, row: ChainRow, now: int) -> ChainRow:
+    """Write a chain's first cursor, unless another process was faster; return what is written."""
+    found = find(connection, chain=row.name)
+    if found is None:
+        begin(connection, row=row, now=now)
+    return found or row
 
 
 def begin(connection: Connection, *, row: ChainRow, now: int) -> None:
@@ -112,4 +121,5 @@ def open_blocks(connection: Connection, *, chain: str) -> dict[bytes, int]:
 
 def halt(connection: Connection, *, chain: str, reason: str | None, now: int) -> None:
     """Write why a chain is not followed; None when it is again."""
-    connection.execute(update(chains).where(chains.c.name == chain).values(halted=reason, updated_at=now))
+    said = None if reason is None else as_text(reason)
+    connection.execute(update(chains).where(chains.c.name == chain).values(halted=said, updated_at=now))

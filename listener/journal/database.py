@@ -1,10 +1,13 @@
 """
 Opens the database behind a journal's URL and brings it to the present schema.
 
-SQLite in WAL mode: readers such as ``listener tasks list`` never wait for the daemon's writes.
+SQLite in WAL mode: readers such as ``listener tasks list`` never wait for the daemon's writes. What is PostgreSQL's own
+is in ``postgresql.py``.
 """
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +15,26 @@ from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, crea
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from listener.config import Url
 from listener.errors import JournalError
+from listener.journal import postgresql
 from listener.journal.schema import REVISION, metadata
 
 # Alembic's own table, so that it finds where to go on from.
 versions = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
 
 
-def open_engine(path: Path) -> Engine:
+def open_engine(place: Path | Url) -> Engine:
     """
-    Make the engine of a SQLite journal; nothing is opened yet.
+    Make the engine of a journal; nothing is opened yet.
 
-    Every connection belongs to the thread that opened it and takes the write lock when its transaction begins, so that
-    two writers wait for each other instead of failing half-way. One that only reads says so with the execution option
-    ``reading``: a listing that stands still in somebody's pager must not keep the daemon from writing.
+    On SQLite every connection belongs to the thread that opened it. A transaction takes the write lock when it begins,
+    so that two writers wait for each other instead of failing half-way. One that only reads says so with the execution
+    option ``reading``: a listing that stands still in somebody's pager must not keep the daemon from writing.
     """
-    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"timeout": 10.0})
+    if isinstance(place, Url):
+        return postgresql.open_engine(place)
+    engine = create_engine(f"sqlite:///{place}", poolclass=NullPool, connect_args={"timeout": 10.0})
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     return engine
@@ -41,26 +48,66 @@ def upgrade(engine: Engine) -> None:
         JournalError: it cannot be opened, or a newer version of this program wrote it.
 
     """
-    try:
-        with engine.begin() as connection:
+    with _opened(engine, postgresql.WAIT_S) as connection:
+        if engine.dialect.name == "postgresql":
+            with postgresql.reading(connection):
+                postgresql.examine(connection)
+        with connection.begin():
             found = _revision(connection)
             if found is None:
                 _make(connection)
             elif found > REVISION:
                 raise JournalError(
-                    f"journal {engine.url.database}: its schema {found} is newer than this version's {REVISION}; "
+                    f"journal {_name_of(engine)}: its schema {found} is newer than this version's {REVISION}; "
                     "run the version that wrote it"
                 )
             elif found < REVISION:
                 _migrate(connection)
-    except (SQLAlchemyError, sqlite3.Error) as error:
-        raise JournalError(f"journal {engine.url.database}: {getattr(error, 'orig', None) or error}") from error
+
+
+@contextmanager
+def listing(place: Path | Url) -> Iterator[Connection]:
+    """
+    Open a journal to read it, which makes none where there is none.
+
+    Raises:
+        JournalError: it is not there, not set up yet, or no journal at all.
+
+    """
+    if isinstance(place, Path):
+        require(place)
+        if place.stat().st_size == 0:  # opening it would already write to it
+            raise JournalError(f"journal {place}: it is empty; `listener run` sets it up")
+    with _opened(open_engine(place)) as connection:
+        if isinstance(place, Url):
+            with postgresql.reading(connection):
+                if not inspect(connection).has_table("tasks"):
+                    raise JournalError(f"journal {place.redacted}: it has no tables; `listener run` makes them")
+        yield connection
 
 
 def require(path: Path) -> None:
     """Refuse to read a journal that is not there: a listing must not make one."""
     if not path.exists():
         raise JournalError(f"journal {path}: no such file; `listener run` makes it")
+
+
+@contextmanager
+def _opened(engine: Engine, wait_s: float = 0.0) -> Iterator[Connection]:
+    """Give a connection; whatever the database says against us is a ``JournalError``."""
+    if engine.dialect.name == "postgresql":
+        with postgresql.connected(engine, wait_s) as connection:
+            yield connection
+        return
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise JournalError(f"journal {_name_of(engine)}: {getattr(error, 'orig', None) or error}") from error
+
+
+def _name_of(engine: Engine) -> str:
+    return postgresql.name_of(engine) if engine.dialect.name == "postgresql" else str(engine.url.database)
 
 
 def _configure(connection: sqlite3.Connection, _record: Any) -> None:

@@ -2,28 +2,38 @@
 The journal as the stages see it: one awaitable method per thing that they write, and a wake-up for who waits.
 
 Every write goes through the one writer thread; what must survive a power cut before the outside relies on it is
-``durable``. Claims live in memory, since one process owns a SQLite journal.
+``durable``. One process owns a SQLite journal, so claims live in memory. Several may share one on PostgreSQL: there
+claims are rows with an end, renewed while they are held, and chains are walked on by whoever is first.
 """
 
 import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Self
 
+import structlog
 from sqlalchemy import Connection, Engine
 
-from listener.journal import chain_rows, execution
+from listener import metrics
+from listener.config import Url
+from listener.errors import JournalError, Overtaken
+from listener.journal import chain_rows, execution, lease
 from listener.journal.claims import Claims
 from listener.journal.database import open_engine, upgrade
+from listener.journal.lease import ALONE, Lease
 from listener.journal.lock import OwnerLock
 from listener.journal.sending import Outbox
+from listener.journal.session import Session, SharedSession
 from listener.journal.walk import RuleFacts, Walk
 from listener.journal.work import Claimed, Due, Ended, Frontier, Parcel, Sent, Signed, Step, Written
 from listener.journal.writer import Writer
 from listener.model import Cursor, State
+
+log = structlog.get_logger()
 
 
 def now_us() -> int:
@@ -41,14 +51,19 @@ class Journal:
     submitter had left room.
     """
 
-    def __init__(self, engine: Engine, lock: OwnerLock, rules: Mapping[str, RuleFacts]) -> None:
+    def __init__(
+        self, engine: Engine, lock: OwnerLock | None, rules: Mapping[str, RuleFacts], *, alone: bool = False
+    ) -> None:
         self._engine = engine
         self._lock = lock
-        self._writer = Writer(engine)
+        self._lease = ALONE if lock is not None else Lease.new()
+        self._writer = Writer(Session(engine) if lock is not None else SharedSession(engine, self._save, alone=alone))
         self._touched: set[int] = set()
-        self._walk = Walk(dict(rules), self._touched)
-        self._outbox = Outbox(self._touched)
-        self._claims = Claims()
+        self._walk = Walk(dict(rules), self._touched, self._lease.is_shared)
+        self._outbox = Outbox(self._touched, self._lease)
+        self._claims = Claims(self._lease)
+        self._max_attempts: Mapping[str, int] = {}
+        self._renewal: asyncio.TimerHandle | None = None
         self.frontiers: dict[str, Frontier] = {}  # by chain: what is released to the runner follows from it
         self.cursors: dict[str, Cursor] = {}
         self.looked: set[str] = set()  # chains whose cursor was compared since we started
@@ -59,39 +74,97 @@ class Journal:
         self.on_handed_out: Callable[[Sequence[Parcel]], None] = lambda _parcels: None
 
     @classmethod
-    async def open(cls, path: Path, rules: Mapping[str, RuleFacts]) -> Self:
+    async def open(cls, place: Path | Url, rules: Mapping[str, RuleFacts], *, alone: bool = False) -> Self:
         """
-        Own the journal at ``path``, making it when it is missing.
+        Open the journal at ``place``, making it when it is missing; a file is owned by the process that opens it.
+
+        Args:
+            place: a SQLite file, or the URL of a PostgreSQL database.
+            rules: what the walk needs to know of them.
+            alone: no other process may have it open, also where it could be shared.
 
         Raises:
             JournalError: another process owns it, or it cannot be opened.
 
         """
-        lock = OwnerLock(path)
-        engine = open_engine(path)
+        lock = OwnerLock(place) if isinstance(place, Path) else None
+        engine = open_engine(place)
         try:
             await asyncio.to_thread(upgrade, engine)
         except BaseException:
-            lock.release()
+            engine.dispose()
+            if lock is not None:
+                lock.release()
             raise
-        return cls(engine, lock, rules)
+        journal = cls(engine, lock, rules, alone=alone)
+        if lock is None:
+            try:
+                await journal._writer.run(lambda _connection: None)  # what is in its way shows now
+            except BaseException:
+                await journal.close()
+                raise
+        return journal
 
     async def close(self) -> None:
-        """Finish what is being written and let go of the file."""
+        """Finish what is being written, leave to others what we hold, and let go of the file."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+        if self._lease.is_shared:
+            with suppress(JournalError):  # what is not let go now will lapse
+                await self._writer.run(self._outbox.let_go)
         await self._writer.close()
         self._engine.dispose()
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     # What the app does at start
 
     async def recover(self, max_attempts: Mapping[str, int]) -> tuple[int, int]:
         """Take back what an earlier process left; return how many tasks were running and how many ready."""
+        self._max_attempts = max_attempts
 
         def work(connection: Connection) -> tuple[int, int]:
-            running = execution.recover(connection, max_attempts, now_us())
+            running = execution.recover(connection, max_attempts, now_us(), self._lease)
             return running, self._outbox.find(connection)
 
-        return await self._writer.run(work)
+        found = await self._writer.run(work)
+        if self._lease.is_shared:
+            self._renew_later()
+        return found
+
+    # What keeps our claims, and takes those that nobody keeps
+
+    def _renew_later(self) -> None:
+        # Not in the writer's thread: a loop that hangs must lose its claims.
+        self._renewal = asyncio.get_running_loop().call_later(lease.RENEW_S, self._renew)
+
+    def _renew(self) -> None:
+        def work(connection: Connection) -> int:
+            execution.renew(connection, self._lease)
+            return execution.recover(connection, self._max_attempts, now_us(), self._lease)
+
+        self._writer.submit(work).add_done_callback(self._on_renewed)
+
+    def _on_renewed(self, done: asyncio.Future[int]) -> None:
+        if done.cancelled():
+            return
+        if done.exception() is not None:
+            log.warning("claims.not_renewed", reason=str(done.exception()))
+        elif done.result():
+            log.warning("claims.taken_over", tasks=done.result(), reason="their process did not renew them in time")
+            metrics.taken_over.inc(done.result())
+            self.on_pending(None)
+        self._renew_later()
+
+    def _save(self) -> Callable[[], None]:
+        """Remember what the writer's thread keeps in memory, and return what brings it back."""
+        saved = [each.save() for each in (self._walk, self._outbox, self._claims)]
+
+        def restore() -> None:
+            for each in saved:
+                each()
+
+        return restore
 
     # What the follower does
 
@@ -99,9 +172,9 @@ class Journal:
         """Return what is written of a chain, or None before its first run."""
         return await self._writer.run(partial(chain_rows.find, chain=chain))
 
-    async def begin_chain(self, row: chain_rows.ChainRow) -> None:
-        """Write a chain's first cursor."""
-        await self._writer.run(partial(chain_rows.begin, row=row, now=now_us()), durable=True)
+    async def begin_chain(self, row: chain_rows.ChainRow) -> chain_rows.ChainRow:
+        """Write a chain's first cursor, unless another process was faster; return what is written."""
+        return await self._writer.run(partial(chain_rows.begin_unless, row=row, now=now_us()), durable=True)
 
     async def move_chain(self, row: chain_rows.ChainRow, gone: Sequence[bytes]) -> tuple[int, int]:
         """Put a chain's cursor elsewhere; return how many tasks were cancelled and how many had been sent."""
@@ -125,15 +198,28 @@ class Journal:
         return await self._writer.run(partial(chain_rows.history, chain=chain, lowest=lowest, highest=highest))
 
     async def write(self, step: Step, chain_id: int) -> Written:
-        """Write one step of a walk: rewind, cancel, revive, append and cursor, whole or not at all."""
+        """
+        Write one step of a walk: rewind, cancel, revive, append and cursor, whole or not at all.
+
+        Raises:
+            Overtaken: the cursor is elsewhere, and so is ours now.
+
+        """
         rules = {occasion.rule for occasion in step.occasions}
 
-        def work(connection: Connection) -> tuple[Written, list[Claimed]]:
+        def work(connection: Connection) -> tuple[Written, list[Claimed]] | str:
             now = now_us()
-            written = self._walk.write(connection, step, chain_id, now)
+            try:
+                written = self._walk.write(connection, step, chain_id, now)
+            except Overtaken as error:  # before anything was written: the others in this transaction go on
+                return str(error)
             return written, self._claims.serve(connection, rules, now)
 
-        written, claimed = await self._writer.run(work)
+        done = await self._writer.run(work)
+        if isinstance(done, str):
+            await self._stand_anew(step.chain)
+            raise Overtaken(done)
+        written, claimed = done
         self.stand(step.chain, step.cursor, step.frontier)
         self.look(step.chain)  # a step begins at the cursor, or takes it back to an ancestor first
         if claimed:
@@ -149,6 +235,20 @@ class Journal:
         """Remember where a chain stands, for those who wait for confirmations."""
         self.cursors[chain] = cursor
         self.frontiers[chain] = frontier
+
+    async def refresh(self, chain: str) -> None:
+        """Stand where another process has taken a chain's cursor meanwhile; not while the chain is being walked."""
+        if self._lease.is_shared:
+            await self._stand_anew(chain)
+
+    async def _stand_anew(self, chain: str) -> None:
+        row = await self.chain(chain)
+        if row is not None and row.cursor != self.cursors.get(chain):
+            known = self.frontiers[chain]
+            number = row.cursor.number
+            safe = min(max(known.safe, row.final), number)
+            self.stand(chain, row.cursor, Frontier(head=max(known.head, number), safe=safe, final=row.final))
+            self.on_pending(None)
 
     def look(self, chain: str) -> None:
         """Say that the cursor was compared with its chain: what is pending may run, as far as nothing else holds it."""
@@ -189,7 +289,7 @@ class Journal:
 
         def work(connection: Connection) -> tuple[dict[int, State], list[Parcel]]:
             now = now_us()
-            states = execution.sign(connection, signed, now)
+            states = execution.sign(connection, signed, now, self._lease)
             return states, self._outbox.serve(connection, now)
 
         states, parcels = await self._writer.run(work, durable=True)
@@ -201,14 +301,14 @@ class Journal:
 
     async def end(self, ended: Sequence[Ended]) -> set[int]:
         """Store ends without a payload, and returns to pending; return the ids that were still held."""
-        return await self._writer.run(lambda connection: execution.end(connection, ended, now_us()))
+        return await self._writer.run(lambda connection: execution.end(connection, ended, now_us(), self._lease))
 
     async def release(self) -> None:
         """Put back what was taken and not finished because we stop; nothing is claimed any longer."""
 
         def work(connection: Connection) -> None:
             self._claims.revoke()
-            execution.release(connection)
+            execution.release(connection, self._lease)
 
         await self._writer.run(work)
 
@@ -220,7 +320,10 @@ class Journal:
 
         With ``received``, the number handed out so far as the submitter knows it, room that is left stands.
         """
-        return await self._writer.run(lambda connection: self._outbox.hand_out(connection, slots, now_us(), received))
+        return await self._writer.run(
+            lambda connection: self._outbox.hand_out(connection, slots, now_us(), received),
+            durable=self._lease.is_shared,  # there it writes that a send may have begun
+        )
 
     async def take_back(self, sent: Sequence[Sent]) -> None:
         """Store what became of sends."""

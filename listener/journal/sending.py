@@ -3,56 +3,76 @@ Writes what the submitter does: hands out ready tasks and stores what became of 
 
 That a send may have begun is known without a write: the outbox remembers what it handed out, and counts every ready row
 that it finds at start as sent. It lives in the writer's thread, so that handing out and a reorg's cancelling cannot
-cross.
+cross. Where several processes share the journal, the others must know: there a row that is handed out says who has it,
+and ``sent_at`` is set before the send begins.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, or_, select, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, Update, bindparam, case, func, or_, select, update
 
+from listener.journal import lease as shared
+from listener.journal.lease import ALONE, Lease
 from listener.journal.schema import in_state, tasks
 from listener.journal.statement import Statement
-from listener.journal.work import Parcel, Sent
+from listener.journal.work import Parcel, Sent, as_text
 from listener.model import Payload, State
 
 _pair = tasks.alias("pair")
 # An orphan rests, unless its cause came back in another block and was paired with it.
 _wanted = or_(~tasks.c.orphaned, select(_pair.c.id).where(_pair.c.paired_id == tasks.c.id, _pair.c.canonical).exists())
-_HAND_OUT = Statement(
-    select(
-        tasks.c.id,
-        tasks.c.rule,
-        tasks.c.chain,
-        tasks.c.block_number,
-        tasks.c.created_at,
-        tasks.c.sent_at,
-        tasks.c.sends,
-        tasks.c.proof_of_task,
-        tasks.c.data,
-        tasks.c.task_definition_id,
-        tasks.c.performer,
-        tasks.c.digest,
-        tasks.c.signature,
-    )
-    .where(in_state(State.READY), tasks.c.not_before <= bindparam("now"), _wanted)
-    .order_by(tasks.c.id)
-    .limit(bindparam("most"))
+_COLUMNS = (
+    tasks.c.id,
+    tasks.c.rule,
+    tasks.c.chain,
+    tasks.c.block_number,
+    tasks.c.created_at,
+    tasks.c.sent_at,
+    tasks.c.sends,
+    tasks.c.proof_of_task,
+    tasks.c.data,
+    tasks.c.task_definition_id,
+    tasks.c.performer,
+    tasks.c.digest,
+    tasks.c.signature,
 )
+
+
+def _ready(*which: ColumnElement[bool]) -> Select[Any]:
+    due = tasks.c.not_before <= bindparam("now")
+    wanted = select(*_COLUMNS).where(in_state(State.READY), due, _wanted, *which)
+    return wanted.order_by(tasks.c.id).limit(bindparam("most"))
+
+
+def _outcome(sent_at: ColumnElement[Any], *which: ColumnElement[bool], **claim: Any) -> Update:
+    return (
+        update(tasks)
+        .where(tasks.c.id == bindparam("row"), in_state(State.READY), *which)
+        .values(
+            state=bindparam("to"),
+            sends=tasks.c.sends + 1,
+            sent_at=sent_at,
+            accepted_at=bindparam("accepted"),
+            settled_at=bindparam("ended"),
+            already_known=bindparam("known"),
+            not_before=bindparam("later"),
+            error=bindparam("why"),
+            **claim,
+        )
+    )
+
+
+_HAND_OUT = Statement(_ready(), postgresql=lambda: _ready(shared.lapsed))
+_began = bindparam("begun", type_=BigInteger)
 _SENT = Statement(
-    update(tasks)
-    .where(tasks.c.id == bindparam("row"), in_state(State.READY))
-    .values(
-        state=bindparam("to"),
-        sends=tasks.c.sends + 1,
-        sent_at=func.coalesce(tasks.c.sent_at, bindparam("begun")),
-        accepted_at=bindparam("accepted"),
-        settled_at=bindparam("ended"),
-        already_known=bindparam("known"),
-        not_before=bindparam("later"),
-        error=bindparam("why"),
-    )
+    _outcome(func.coalesce(tasks.c.sent_at, _began)),
+    postgresql=lambda: _outcome(  # that a send might begin was written before it did
+        case((tasks.c.sends == 0, _began), else_=tasks.c.sent_at), shared.mine, **shared.freed
+    ),
 )
+_begun = {"sent_at": func.coalesce(tasks.c.sent_at, bindparam("now"))}
+_BEGIN = Statement(update(tasks).where(tasks.c.id == bindparam("row")).values({**shared.held, **_begun}))  # shared only
 
 
 class Outbox:
@@ -62,8 +82,9 @@ class Outbox:
     Room that the submitter has left stands: what is signed next is handed out in the same transaction.
     """
 
-    def __init__(self, touched: set[int]) -> None:
+    def __init__(self, touched: set[int], lease: Lease = ALONE) -> None:
         self.touched = touched
+        self._lease = lease
         self._in_hand: set[int] = set()
         self._given = 0
         self._room = 0
@@ -97,6 +118,8 @@ class Outbox:
         rows = _HAND_OUT.fetch(connection, {"now": now, "most": self._room + len(self._in_hand)})
         rows = [row for row in rows if row[0] not in self._in_hand][: self._room]
         parcels = [_parcel(row, fresh=row[0] not in self.touched) for row in rows]
+        if self._lease.is_shared and parcels:
+            _BEGIN.run(connection, [{"row": parcel.id, "now": now, **self._lease.bound} for parcel in parcels])
         self._room -= len(parcels)
         self._given += len(parcels)
         self._in_hand.update(parcel.id for parcel in parcels)
@@ -105,11 +128,28 @@ class Outbox:
 
     def take_back(self, connection: Connection, sent: Sequence[Sent]) -> None:
         """Store what became of sends."""
-        _SENT.run(connection, [_sent_row(item) for item in sent])
+        _SENT.run(connection, [_sent_row(item) | self._lease.bound for item in sent])
         for item in sent:
             self._in_hand.discard(item.id)
             if item.state != State.READY:
                 self.touched.discard(item.id)
+
+    def let_go(self, connection: Connection) -> None:
+        """Leave what is in our hands to others; nothing of it is being sent any longer."""
+        if self._lease.is_shared:
+            free = update(tasks).where(in_state(State.READY), shared.mine).values(shared.freed)
+            connection.execute(free, self._lease.me)
+
+    def save(self) -> Callable[[], None]:
+        """Remember how it is now, and return what brings that back: the transaction may be lost."""
+        touched, in_hand, given, room = self.touched.copy(), self._in_hand.copy(), self._given, self._room
+
+        def restore() -> None:
+            self.touched.clear()  # the walk looks at it as well
+            self.touched.update(touched)
+            self._in_hand, self._given, self._room = in_hand.copy(), given, room
+
+        return restore
 
 
 def _parcel(row: Sequence[Any], *, fresh: bool) -> Parcel:
@@ -139,5 +179,5 @@ def _sent_row(item: Sent) -> dict[str, Any]:
         "ended": item.ended_at if item.state == State.FAILED else None,
         "known": item.already_known,
         "later": item.not_before,
-        "why": item.error,
+        "why": None if item.error is None else as_text(item.error),
     }

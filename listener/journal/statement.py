@@ -5,7 +5,7 @@ The general path builds, caches and wraps at each call, which takes seven times 
 task pays it four times. Values go to the driver as they are: ints, texts, bytes, booleans and None.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from sqlalchemy import Connection, Executable
@@ -14,10 +14,17 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 
 class Statement:
-    """One statement with named parameters (``bindparam``); what Core bound itself stays bound."""
+    """
+    One statement with named parameters (``bindparam``); what Core bound itself stays bound.
 
-    def __init__(self, construct: Executable) -> None:
+    Args:
+        construct: the statement.
+        postgresql: makes the one for PostgreSQL where it is another. Called when it is needed, for it may import much.
+    """
+
+    def __init__(self, construct: Executable, *, postgresql: Callable[[], Executable] | None = None) -> None:
         self._construct = construct
+        self._postgresql = postgresql
         self._compiled: dict[str, tuple[str, list[tuple[str, Any]] | None, dict[str, Any]]] = {}
 
     def fetch(self, connection: Connection, parameters: Mapping[str, Any]) -> list[Any]:
@@ -47,7 +54,9 @@ class Statement:
         return sql, ([row.get(name, value) for name, value in places] for row in rows)
 
     def _compile(self, connection: Connection) -> tuple[str, list[tuple[str, Any]] | None, dict[str, Any]]:
-        compiled = self._construct.compile(dialect=connection.dialect)  # type: ignore[attr-defined]  # a ClauseElement
+        makes = self._postgresql if connection.dialect.name == "postgresql" else None
+        construct = self._construct if makes is None else makes()
+        compiled = construct.compile(dialect=connection.dialect)  # type: ignore[attr-defined]  # a ClauseElement
         if not isinstance(compiled, SQLCompiler):
             raise CompileError(f"not a statement with parameters: {compiled}")
         bound = dict(compiled.params)

@@ -9,14 +9,15 @@ row's block is on the chain as walked, and everything follows from it:
 - a block replaces another and the rule says ``once``: a new trigger with an orphan's cause is ``skipped`` as its pair.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, select, update
+from sqlalchemy.dialects import postgresql  # SQLAlchemy has loaded it anyway; psycopg it has not
 
-from listener.errors import JournalError
+from listener.errors import Overtaken
 from listener.journal.chain_rows import ChainRow
 from listener.journal.chain_rows import replace as replace_chain
 from listener.journal.digests import conflicts_of
@@ -59,8 +60,10 @@ _APPENDED = (
     "settled_at",
 )
 # A key that is there already leaves its row as it is: the same cause found again is not news.
+_row: dict[str, Any] = {name: bindparam(name) for name in _APPENDED}
 _APPEND = Statement(
-    insert(tasks).prefix_with("OR IGNORE", dialect="sqlite").values({name: bindparam(name) for name in _APPENDED})
+    insert(tasks).prefix_with("OR IGNORE", dialect="sqlite").values(_row),
+    postgresql=lambda: postgresql.insert(tasks).values(_row).on_conflict_do_nothing(index_elements=["key"]).inline(),
 )
 _CAUSE = (tasks.c.id, tasks.c.rule, tasks.c.block_number, tasks.c.transaction_hash, tasks.c.log)
 
@@ -79,10 +82,12 @@ class Walk:
     Writes steps. Lives in the writer's thread.
 
     ``touched`` holds the ``ready`` rows whose send may have begun: the submitter's, and all that were found at start.
+    ``shared`` says that other processes write steps as well.
     """
 
     rules: dict[str, RuleFacts]
     touched: set[int] = field(default_factory=set)
+    shared: bool = False
     _whole: set[str] = field(default_factory=set)  # chains without rows of blocks that left them
 
     def write(self, connection: Connection, step: Step, chain_id: int, now: int) -> Written:
@@ -90,7 +95,7 @@ class Walk:
         Write a step.
 
         Raises:
-            JournalError: the chain's cursor is not where the step begins; nothing is written.
+            Overtaken: the chain's cursor is not where the step begins; nothing is written.
 
         """
         self._move_cursor(connection, step, now)
@@ -105,6 +110,15 @@ class Walk:
         return Written(
             appended=appended, cancelled=cancelled, orphaned=orphaned, revived=revived, paired=paired + resent
         )
+
+    def save(self) -> Callable[[], None]:
+        """Remember how it is now, and return what brings that back: the transaction may be lost."""
+        whole = self._whole.copy()
+
+        def restore() -> None:
+            self._whole = whole.copy()
+
+        return restore
 
     def rewind(self, connection: Connection, chain: str, ancestor: int, now: int) -> tuple[int, int]:
         """Take everything above block ``ancestor`` off the chain; return how many tasks were cancelled and orphaned."""
@@ -143,13 +157,14 @@ class Walk:
         return row.state == State.ACCEPTED or row.sent_at is not None
 
     def _has_off_chain(self, connection: Connection, chain: str) -> bool:
-        """Tell whether the chain has rows of blocks that left it; asked of the database once, then known."""
+        """Tell whether the chain has rows of blocks that left it; asked once, then known, unless others write too."""
         if chain in self._whole:
             return False
         off_chain = select(tasks.c.id).where(tasks.c.chain == chain, ~tasks.c.canonical).limit(1)
         if connection.execute(off_chain).first() is not None:
             return True
-        self._whole.add(chain)
+        if not self.shared:
+            self._whole.add(chain)
         return False
 
     def _revive(self, connection: Connection, step: Step, now: int) -> tuple[int, int]:
@@ -258,7 +273,7 @@ class Walk:
             "updated_at": now,
         }
         if _MOVE.run(connection, [place | values]) != 1:
-            raise JournalError(
+            raise Overtaken(
                 f"chain {step.chain}: the cursor is not at block {step.after.number}; another process moved it"
             )
 

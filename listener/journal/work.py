@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from listener.model import Block, Cursor, Log, Occasion, Payload
 
 
+def as_text(said: str) -> str:
+    """Make a reason storable: what others said may hold lone surrogates, or NUL, which PostgreSQL's texts cannot."""
+    return said.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frontier:
     """How far a chain is known: its newest block seen, and up to where it is ``safe`` and ``final``."""
@@ -51,7 +56,8 @@ class Due:
     What the runner can take of one rule: at most ``slots`` tasks up to block ``released``.
 
     ``received`` is how many tasks of the rule have reached the runner so far; those that are on their way to it count
-    against ``slots``.
+    against ``slots``. ``cursor`` is the block number from which ``released`` was reckoned: another process may have
+    taken the cursor back since.
     """
 
     rule: str
@@ -59,6 +65,7 @@ class Due:
     released: int | None  # None: not held for confirmations
     oldest: int | None = None  # Unix seconds; a trigger before this has expired
     received: int | None = None  # None: nothing is on its way
+    cursor: int | None = None
 
     @property
     def stands(self) -> bool:

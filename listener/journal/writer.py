@@ -13,10 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection
 
-from listener.errors import JournalError
+from listener.journal.session import Session
 
 T = TypeVar("T")
 GROUP = 64  # pieces of work in one commit at the most: more would only delay the first of them
@@ -32,11 +31,10 @@ class _Work:
 class Writer:
     """The writing side of the journal. Start it on the loop that awaits it."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, session: Session) -> None:
+        self._session = session
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
-        self._durable: bool | None = None  # as the connection is set now
         self._thread = threading.Thread(target=self._serve, name="journal", daemon=True)
         self._thread.start()
 
@@ -52,9 +50,13 @@ class Writer:
             JournalError: the journal could not be written.
 
         """
+        return await self.submit(work, durable=durable)
+
+    def submit(self, work: Callable[[Connection], T], *, durable: bool = False) -> asyncio.Future[T]:
+        """Do as ``run``, for who does not wait."""
         done: asyncio.Future[T] = self._loop.create_future()
         self._queue.put(_Work(work, durable, done))
-        return await done
+        return done
 
     async def close(self) -> None:
         """Finish the work at hand and end the thread."""
@@ -62,15 +64,13 @@ class Writer:
         await asyncio.to_thread(self._thread.join)
 
     def _serve(self) -> None:
-        connection: Connection | None = None
         while group := self._next_group():
             try:
-                connection = connection or self._engine.connect()
-                self._settle(group, self._transact(connection, group))
+                results = self._session.transact([work.run for work in group], durable=any(w.durable for w in group))
+                self._settle(group, results)
             except Exception as error:  # noqa: BLE001 - whatever it was belongs to those who asked
-                self._settle(group, [self._as_journal_error(error)] * len(group))
-        if connection is not None:
-            connection.close()
+                self._settle(group, [self._session.as_journal_error(error)] * len(group))
+        self._session.close()
 
     def _next_group(self) -> list[_Work]:
         """Wait for one piece of work and take what stands behind it; empty at the end."""
@@ -88,25 +88,6 @@ class Writer:
                 break
             group.append(work)
         return group
-
-    def _transact(self, connection: Connection, group: list[_Work]) -> list[Any]:
-        self._set_durable(connection, any(work.durable for work in group))
-        with connection.begin():
-            return [work.run(connection) for work in group]
-
-    def _set_durable(self, connection: Connection, durable: bool) -> None:  # noqa: FBT001 - the one thing it sets
-        """Say whether the next commit is synced to the disk; told to SQLite only when it changes."""
-        if connection.dialect.name == "sqlite" and durable is not self._durable:
-            connection.connection.cursor().execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-            self._durable = durable
-
-    def _as_journal_error(self, error: Exception) -> Exception:
-        """Turn what the database said into our own error; the driver's come bare from the statements run on it."""
-        if not isinstance(error, (SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error)):
-            return error
-        failure = JournalError(f"journal: {getattr(error, 'orig', None) or error}; nothing of this step was written")
-        failure.__cause__ = error
-        return failure
 
     def _settle(self, group: list[_Work], results: list[Any]) -> None:
         self._loop.call_soon_threadsafe(_deliver, group, results)

@@ -168,6 +168,8 @@ def _checked(result: Any, rule: str) -> TaskResult | None:
         size = len(proof.encode())
     except UnicodeEncodeError as error:
         raise BadTaskResult(f"rule {rule}: proof_of_task is not text that UTF-8 can write: {error.reason}") from None
+    if "\0" in proof:
+        raise BadTaskResult(f"rule {rule}: proof_of_task holds a NUL character, which not every journal can store")
     if size > MAX_PROOF_BYTES or len(data) > MAX_DATA_BYTES:
         raise BadTaskResult(
             f"rule {rule}: proof_of_task has {size} bytes and data {len(data)}; "

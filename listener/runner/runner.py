@@ -121,12 +121,14 @@ class Runner:
 
     def _due(self, work: Work) -> Due:
         rule = work.rule
+        cursor = self._journal.cursors.get(work.matcher.chain)
         return Due(
             rule=rule.name,
             slots=rule.concurrency - self._busy[rule.name],
             released=self._released(work),
             oldest=None if rule.max_age is None else int(time.time() - rule.max_age.total_seconds()),
             received=self._received[rule.name],
+            cursor=None if cursor is None or work.hold == Hold() else cursor.number,
         )
 
     def _released(self, work: Work) -> int | None:

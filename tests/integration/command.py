@@ -107,9 +107,9 @@ class Run:
 
 
 @asynccontextmanager
-async def running(config: Path) -> AsyncIterator[Run]:
-    """Start the daemon; what is left of it at the end is killed."""
-    log = config.with_name("listener.log")
+async def running(config: Path, name: str = "listener") -> AsyncIterator[Run]:
+    """Start the daemon, its log named ``name``; what is left of it at the end is killed."""
+    log = config.with_name(f"{name}.log")
     with log.open("ab") as stderr:
         process = await child.start(
             *(sys.executable, "-P", "-m", "listener", "run", "--config", str(config)),

@@ -13,11 +13,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import postgres
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
 from listener import app, handlers
-from listener.config import load, matchers
+from listener.config import Url, load, matchers
 from listener.devnet.accounts import PERFORMER
 from listener.devnet.intent_sender import artifact
 from listener.testing import Emitted
@@ -74,6 +75,7 @@ def write_config(
     chain: str = 'start = "latest"',
     aggregator: str = "http://127.0.0.1:9",  # nobody listens there
     intent_sender: str = CONTRACT,
+    journal: str = "sqlite:///listener.db",
     more: str = "",
 ) -> Path:
     """Write ``config.toml`` and what it names."""
@@ -90,7 +92,7 @@ def write_config(
         f'[contracts.ping]\nchain = "l2"\naddress = "{CONTRACT}"\nabi = "Ping.json"\n'
         f'[contracts.intent_sender]\nchain = "l2"\naddress = "{intent_sender}"\nabi = "IntentSender.json"\n'
         f'[aggregator]\nurl = "{aggregator}"\n'
-        f'[journal]\nurl = "sqlite:///listener.db"\n{more}\n{rules}'
+        f'[journal]\nurl = "{journal}"\n{more}\n{rules}'
     )
     return path
 
@@ -101,6 +103,7 @@ class Following:
     def __init__(self, config: Path) -> None:
         self.config = config
         self.path = config.with_name("listener.db")
+        self.place = load(config, {}).journal.place
         self.serving: asyncio.Task[None] | None = None
 
     async def until(self, condition: Callable[[], Any], what: str = "") -> None:
@@ -128,6 +131,8 @@ class Following:
         assert self.cursor == number
 
     def query(self, sql: str) -> list[dict[str, Any]]:
+        if isinstance(self.place, Url):
+            return postgres.query(self.place, sql)
         if not self.path.exists():
             return []
         with contextlib.closing(sqlite3.connect(self.path)) as connection:

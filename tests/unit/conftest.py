@@ -6,12 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from listener.config import Url
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 from world import World
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with World(tmp_path / "listener.db") as opened:
+def place(tmp_path: Path) -> Path | Url:
+    """Where the world's journal is; the journal's own tests have it on both databases."""
+    return tmp_path / "listener.db"
+
+
+@pytest.fixture
+async def world(place: Path | Url) -> AsyncIterator[World]:
+    async with World(place) as opened:
         yield opened

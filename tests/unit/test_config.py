@@ -232,6 +232,27 @@ def test_relative_paths_start_at_the_configuration(
 
 
 @pytest.mark.parametrize(
+    ("url", "shown", "secret"),
+    [
+        ("postgresql://ann:pass-word-1@db.example:5433/tasks_2", "postgresql://db.example:5433/tasks_2", "pass-word-1"),
+        ("postgres://ann:a%2Fsecret%40@db/tasks?sslmode=require", "postgres://db/tasks", "a/secret@"),
+        ("postgresql:///tasks?host=/run/postgresql&password=pass-word-1", "postgresql:///tasks", "pass-word-1"),
+    ],
+)
+def test_a_journal_may_be_on_a_server_whose_password_is_the_only_secret_in_its_url(
+    write: Write, url: str, shown: str, secret: str
+) -> None:
+    journal = (loaded := load(write(f'[journal]\nurl = "{url}"\n'), {})).journal
+    assert journal.place == journal.url
+    assert journal.url.get_secret_value() == url
+    assert str(journal.url) == shown
+    assert {url, secret} <= set(loaded.secrets)
+    assert "ann" not in loaded.secrets, "a name that ordinary lines may hold"
+    with pytest.raises(ConfigError, match=r"it is no file; use PostgreSQL's own tools"):
+        assert journal.path
+
+
+@pytest.mark.parametrize(
     ("path", "message"),
     [
         ("nowhere.toml", "nowhere.toml: No such file or directory; name the file with --config PATH"),
@@ -252,6 +273,22 @@ def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
 
 def test_an_empty_file_is_a_configuration_without_rules(write: Write) -> None:
     assert load(write(""), {}) == Config(journal={"url": f"sqlite:///{write('').parent}/listener.db"}, logs={})
+
+
+def test_a_journal_in_a_file_leaves_psycopg_alone(tmp_path: Path) -> None:
+    """It takes 10 MB that nobody needs there."""
+    code = (
+        "import asyncio, pathlib, sys, listener.app\n"
+        "from listener.journal import Journal\n"
+        "async def main():\n"
+        "    journal = await Journal.open(pathlib.Path('x.db'), {})\n"
+        "    await journal.recover({})\n"
+        "    await journal.close()\n"
+        "asyncio.run(main())\n"
+        "sys.exit('psycopg' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, cwd=tmp_path)  # noqa: S603 -- our own code
+    assert done.returncode == 0
 
 
 def test_loading_a_configuration_leaves_web3_alone() -> None:

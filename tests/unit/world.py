@@ -8,14 +8,20 @@ import asyncio
 import contextlib
 import hashlib
 import sqlite3
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from listener.config import Url
 from listener.journal import ChainRow, Claimed, Due, Frontier, Journal, Parcel, RuleFacts, Sent, Signed, Step, Written
 from listener.model import Block, Cursor, Log, Occasion, State, TaskResult
 from listener.signing import Signer
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for scripts that have this folder alone
+
+import postgres
 
 CHAIN = "l2"
 CHAIN_ID = 31337
@@ -62,14 +68,14 @@ def event(rule: str, at: Block, *, tx: int = 1, index: int = 0, data: bytes = b"
 class World:
     """A journal, and a walk of its one chain; use it as an async context manager."""
 
-    def __init__(self, path: Path, rules: Mapping[str, RuleFacts] = RULES) -> None:
-        self.path = path
+    def __init__(self, place: Path | Url, rules: Mapping[str, RuleFacts] = RULES) -> None:
+        self.place = place
         self._rules = rules
         self.journal: Journal
         self.cursor = block(START).cursor
 
     async def __aenter__(self) -> Self:
-        self.journal = await Journal.open(self.path, self._rules)
+        self.journal = await Journal.open(self.place, self._rules)
         await self.journal.begin_chain(chain_row())
         self.journal.stand(CHAIN, self.cursor, frontier(START))
         self.journal.look(CHAIN)
@@ -80,10 +86,16 @@ class World:
     ) -> None:
         await self.journal.close()
 
+    @property
+    def path(self) -> Path:
+        assert isinstance(self.place, Path), "a test of SQLite alone"
+        return self.place
+
     async def restart(self, max_attempts: Mapping[str, int] | None = None) -> tuple[int, int]:
         """End the process and begin another, as far as the journal can tell; return what recover() says."""
         await self.journal.close()
-        self.journal = await Journal.open(self.path, self._rules)
+        lapse(self.place)
+        self.journal = await Journal.open(self.place, self._rules)
         row = await self.journal.chain(CHAIN)
         assert row is not None
         self.cursor = row.cursor
@@ -152,7 +164,7 @@ class World:
 
     def rows(self) -> dict[int, dict[str, Any]]:
         """Every task as the table holds it, by id."""
-        return {row["id"]: row for row in query(self.path, "SELECT * FROM tasks ORDER BY id")}
+        return {row["id"]: row for row in query(self.place, "SELECT * FROM tasks ORDER BY id")}
 
     def row(self, task_id: int = 1) -> dict[str, Any]:
         return self.rows()[task_id]
@@ -162,12 +174,12 @@ class World:
         return [row["state"] for row in self.rows().values()]
 
     def written_cursor(self) -> Cursor:
-        (row,) = query(self.path, "SELECT number, hash FROM chains")
+        (row,) = query(self.place, "SELECT number, hash FROM chains")
         return Cursor(row["number"], row["hash"])
 
     def remembered(self) -> list[int]:
         """The numbers of the blocks whose hash is remembered."""
-        return [row["number"] for row in query(self.path, "SELECT number FROM blocks ORDER BY number")]
+        return [row["number"] for row in query(self.place, "SELECT number FROM blocks ORDER BY number")]
 
 
 def chain_row(cursor: Cursor | None = None, name: str = CHAIN) -> ChainRow:
@@ -189,11 +201,36 @@ def sent(task_id: int, state: State = State.ACCEPTED, **more: Any) -> Sent:
     return Sent(id=task_id, state=state, sent_at=NOW, ended_at=NOW + 1000, **more)
 
 
-def query(path: Path, sql: str) -> list[dict[str, Any]]:
-    """Read the file as any other program would."""
-    with contextlib.closing(sqlite3.connect(path)) as connection:
+def query(place: Path | Url, sql: str) -> list[dict[str, Any]]:
+    """Read the journal as any other program would."""
+    if isinstance(place, Url):
+        return postgres.query(place, sql)
+    with contextlib.closing(sqlite3.connect(place)) as connection:
         connection.row_factory = sqlite3.Row
         return [dict(row) for row in connection.execute(sql)]
+
+
+def change(place: Path | Url, sql: str) -> None:
+    """Write into the journal as any other program would."""
+    if isinstance(place, Url):
+        postgres.change(place, sql)
+        return
+    with contextlib.closing(sqlite3.connect(place)) as connection, connection:
+        connection.execute(sql)
+
+
+def lapse(place: Path | Url) -> None:
+    """Let so much time pass that claims which nobody renewed have ended."""
+    change(place, "UPDATE tasks SET claimed_until = 0 WHERE claimed_until IS NOT NULL")
+
+
+def place_of(word: str) -> Path | Url:
+    """Read what a script was told of its journal's place."""
+    return Url(word) if "://" in word else Path(word)
+
+
+def word_of(place: Path | Url) -> str:
+    return place.get_secret_value() if isinstance(place, Url) else str(place)
 
 
 async def until(condition: Callable[[], bool], within_s: float = 10) -> None:

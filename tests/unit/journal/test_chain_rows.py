@@ -1,9 +1,6 @@
 """What is written of a chain: where its walk stands, since when its rules apply, and which blocks are still open."""
 
-import pytest
 from world import CHAIN, CHAIN_ID, START, World, block, chain_row, event, fired, hashed
-
-from listener.errors import JournalError
 
 
 async def test_a_chain_that_was_never_followed_has_no_row(world: World) -> None:
@@ -17,9 +14,8 @@ async def test_a_begun_chain_stands_where_it_began(world: World) -> None:
     assert world.remembered() == [START]
 
 
-async def test_a_chain_begins_once(world: World) -> None:
-    with pytest.raises(JournalError):
-        await world.journal.begin_chain(chain_row(block(50).cursor))
+async def test_a_chain_begins_once_and_who_comes_later_is_told_where(world: World) -> None:
+    assert await world.journal.begin_chain(chain_row(block(50).cursor)) == chain_row()
     assert world.written_cursor() == block(START).cursor
 
 

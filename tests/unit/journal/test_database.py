@@ -13,8 +13,9 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
-from world import World, block, fired
+from world import World, block, change, fired, query
 
+from listener.config import Url
 from listener.errors import JournalError
 from listener.journal import database, rows
 from listener.journal.database import open_engine, require, upgrade
@@ -29,7 +30,7 @@ def alembic() -> Config:
     return config
 
 
-def migrated(path: Path) -> None:
+def migrated(path: Path | Url) -> None:
     """Make a journal by running every migration."""
     engine = open_engine(path)
     with engine.begin() as connection:
@@ -39,10 +40,33 @@ def migrated(path: Path) -> None:
     engine.dispose()
 
 
-def made(path: Path) -> None:
+def made(path: Path | Url) -> None:
     engine = open_engine(path)
     upgrade(engine)
     engine.dispose()
+
+
+def definitions_on_postgresql(url: Url) -> dict[str, str]:
+    """The same of a PostgreSQL database: columns in their order, constraints and indexes."""
+    columns = query(
+        url,
+        "SELECT table_name || '.' || column_name AS name, concat_ws(' ', ordinal_position, data_type, "
+        "character_maximum_length, is_nullable, column_default) AS sql FROM information_schema.columns "
+        "WHERE table_schema = 'public' AND table_name <> 'alembic_version'",
+    )
+    others = query(
+        url,
+        "SELECT indexname AS name, indexdef AS sql FROM pg_indexes WHERE schemaname = 'public' UNION ALL "
+        "SELECT conrelid::regclass || ' ' || conname, pg_get_constraintdef(oid) FROM pg_constraint "
+        "WHERE connamespace = 'public'::regnamespace",
+    )
+    return {row["name"]: row["sql"] for row in columns + others if "alembic_version" not in row["name"]}
+
+
+def emptied(url: Url) -> Url:
+    change(url, "DROP SCHEMA public CASCADE")
+    change(url, "CREATE SCHEMA public")
+    return url
 
 
 def definitions(path: Path) -> dict[str, str]:
@@ -68,11 +92,20 @@ def test_a_new_journal_is_exactly_what_the_migrations_make(tmp_path: Path) -> No
     assert set(definitions(tmp_path / "made.db")) >= {*metadata.tables, "tasks_digest", "tasks_ready", "tasks_block"}
 
 
+def test_it_is_so_on_postgresql_too(database: Url) -> None:
+    made(emptied(database))
+    fresh = definitions_on_postgresql(database)
+    migrated(emptied(database))
+    assert definitions_on_postgresql(database) == fresh
+    assert {"tasks.claimed_until", "tasks_digest", "tasks tasks_key_key"} <= set(fresh)
+    made(database)
+    assert definitions_on_postgresql(database) == fresh
+
+
 @pytest.mark.parametrize("make", [made, migrated])
-def test_alembic_finds_nothing_to_change(tmp_path: Path, make: object) -> None:
-    path = tmp_path / "listener.db"
-    make(path)  # type: ignore[operator]
-    engine = open_engine(path)
+def test_alembic_finds_nothing_to_change(place: Path | Url, make: object) -> None:
+    make(place if isinstance(place, Path) else emptied(place))  # type: ignore[operator]
+    engine = open_engine(place)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, metadata) == []
@@ -88,19 +121,16 @@ def test_a_migrated_journal_needs_nothing_more(tmp_path: Path) -> None:
     assert definitions(tmp_path / "listener.db") == before
 
 
-def test_a_newer_journal_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
-    path = tmp_path / "listener.db"
-    made(path)
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    engine = open_engine(path)
+def test_a_newer_journal_is_refused_and_left_as_it_is(place: Path | Url) -> None:
+    made(place)
+    change(place, "UPDATE alembic_version SET version_num = '9999'")
+    engine = open_engine(place)
     with pytest.raises(
         JournalError, match=rf"its schema 9999 is newer than this version's {REVISION}; run the version"
     ):
         upgrade(engine)
     engine.dispose()
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999",)]
+    assert query(place, "SELECT version_num FROM alembic_version") == [{"version_num": "9999"}]
 
 
 def test_a_file_that_is_no_journal_is_refused_with_its_name(tmp_path: Path) -> None:
@@ -146,7 +176,7 @@ def test_the_indexes_are_used_by_who_asks_for_one_state() -> None:
 
 async def test_a_reader_that_takes_its_time_does_not_keep_the_daemon_from_writing(world: World) -> None:
     await world.walk(*[fired("blocks", block(number)) for number in range(11, 1011)], to=block(1010))
-    engine = open_engine(world.path)
+    engine = open_engine(world.place)
     with engine.connect() as connection:
         listing = rows.list_tasks(connection, rows.Filter())
         next(listing)  # and the reader goes for coffee
@@ -157,6 +187,7 @@ async def test_a_reader_that_takes_its_time_does_not_keep_the_daemon_from_writin
     engine.dispose()
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 async def test_a_reader_does_not_wait_for_a_writer(world: World) -> None:
     await world.walk(fired("blocks", block(11)))
     with contextlib.closing(sqlite3.connect(world.path, isolation_level=None)) as writer:

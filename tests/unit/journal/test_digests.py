@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from world import SIGNER, START, World, block, event, fired, sent, signed
 
+from listener.config import Url
 from listener.journal import RuleFacts, Signed
 from listener.model import State, TaskResult
 
@@ -86,10 +87,9 @@ async def test_an_orphan_whose_send_was_not_answered_goes_out_again_for_the_task
     assert await world.hand_out() == []
 
 
-async def test_the_payload_of_a_sent_orphan_of_another_rule_fails(tmp_path: Path) -> None:
-
+async def test_the_payload_of_a_sent_orphan_of_another_rule_fails(place: Path | Url) -> None:
     facts = {name: RuleFacts(task_definition_id=1, once=False) for name in ("blocks", "twin")}
-    async with World(tmp_path / "listener.db", facts) as world:
+    async with World(place, facts) as world:
         await orphan(world)
         await world.walk(fired("twin", block(12, "b")))
         (task,) = await world.claim("twin")

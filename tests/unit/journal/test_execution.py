@@ -266,10 +266,11 @@ async def test_nothing_is_recovered_that_was_not_running(world: World) -> None:
     assert world.rows() == before
 
 
-async def test_an_error_text_that_utf_8_cannot_write_does_not_stop_the_journal(world: World) -> None:
+@pytest.mark.parametrize("text", ["file \udcff is not there", "file \0 is not there"])
+async def test_an_error_text_that_no_database_can_store_does_not_stop_the_journal(world: World, text: str) -> None:
     await world.walk(fired("blocks", block(11)))
     (task,) = await world.claim("blocks")
-    await world.journal.end([Ended(task, State.FAILED, "file \udcff is not there")])
+    await world.journal.end([Ended(task, State.FAILED, text)])
     row = world.row()
     assert row["state"] == "failed"
     assert "is not there" in row["error"]

@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from world import CHAIN, RULES, START, World, block, event, fired, query, sent
+from world import CHAIN, RULES, START, World, block, event, fired, lapse, query, sent, word_of
 
+from listener.config import Url
 from listener.errors import JournalError
 from listener.journal import Journal
 from listener.model import State
@@ -18,12 +19,11 @@ from listener.model import State
 # Walks, executes and sends for ever, and says on stdout what the journal told it is written.
 CHILD = """
 import asyncio, sys
-from pathlib import Path
 sys.path.insert(0, {folder!r})
-from world import World, block, event, fired
+from world import World, block, event, fired, place_of
 
 async def main():
-    async with World(Path(sys.argv[1])) as world:
+    async with World(place_of(sys.argv[1])) as world:
         print("begun", flush=True)
         for number in range(11, 100_000):
             await world.walk(fired("blocks", block(number)), event("events", block(number), tx=number))
@@ -44,19 +44,18 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("after_lines", [3, 40, 400])
-async def test_what_was_said_to_be_written_is_there_after_a_kill(tmp_path: Path, after_lines: int) -> None:
-    path = tmp_path / "listener.db"
+async def test_what_was_said_to_be_written_is_there_after_a_kill(place: Path | Url, after_lines: int) -> None:
     script = CHILD.format(folder=str(Path(__file__).parents[1]))
     with subprocess.Popen(  # noqa: S603, ASYNC220 - our own interpreter and script, and nothing else runs here
-        [sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", script, word_of(place)], stdout=subprocess.PIPE, text=True
     ) as child:
         assert child.stdout is not None
         said = [child.stdout.readline() for _ in range(after_lines)]
         child.send_signal(signal.SIGKILL)
         said += [line for line in child.stdout.readlines() if line.endswith("\n")]
     words = [line.split() for line in said]
-    rows = {row["id"]: row for row in query(path, "SELECT * FROM tasks")}
-    (chain,) = query(path, "SELECT number, hash FROM chains")
+    rows = {row["id"]: row for row in query(place, "SELECT * FROM tasks")}
+    (chain,) = query(place, "SELECT number, hash FROM chains")
 
     walked = [word for word in words if word[0] == "walked"]
     if walked:
@@ -72,7 +71,8 @@ async def test_what_was_said_to_be_written_is_there_after_a_kill(tmp_path: Path,
             assert rows[int(word[1])]["state"] == "accepted"
 
     # A new process takes over at once, and sends what the old one had in hand as it was.
-    journal = await Journal.open(path, RULES)
+    lapse(place)
+    journal = await Journal.open(place, RULES)
     running, ready = await journal.recover({})
     assert running == sum(row["state"] == "running" for row in rows.values())
     assert ready == sum(row["state"] == "ready" for row in rows.values())
@@ -140,6 +140,7 @@ async def test_the_frontier_is_known_after_each_step(world: World) -> None:
     assert (world.journal.frontiers[CHAIN].head, world.journal.frontiers[CHAIN].final) == (20, 15)
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 async def test_a_full_disk_is_said_and_leaves_nothing_half_written(world: World) -> None:
     await world.walk(fired("blocks", block(11)))
     pages = query(world.path, "PRAGMA page_count")[0]["page_count"]
@@ -174,6 +175,7 @@ async def ignored(work: Awaitable[object]) -> None:
     await work
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 async def test_a_payload_waits_for_the_disk_before_it_is_said_to_be_written(world: World) -> None:
     await world.walk(fired("blocks", block(11)), fired("blocks", block(12)))
     claimed = await world.claim("blocks")

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Connection
 from world import CHAIN, CHAIN_ID, NOW, SIGNER, START, World, block, chain_row, event, fired, hashed, sent
 
+from listener.config import Url
 from listener.journal import now_us
 from listener.journal.database import open_engine
 from listener.journal.rows import FIELDS, Filter, as_time, find_task, list_chains, list_tasks
@@ -49,14 +50,14 @@ PROMISED = [
 
 @pytest.fixture
 def reader(world: World) -> Iterator[Connection]:
-    engine = open_engine(world.path)
+    engine = open_engine(world.place)
     with engine.connect() as connection:
         yield connection
     engine.dispose()
 
 
-def listed(path: Path, **wanted: Any) -> list[dict[str, Any]]:
-    engine = open_engine(path)
+def listed(place: Path | Url, **wanted: Any) -> list[dict[str, Any]]:
+    engine = open_engine(place)
     with engine.connect() as connection:
         found = list(list_tasks(connection, Filter(**wanted)))
     engine.dispose()
@@ -97,8 +98,8 @@ async def test_an_unknown_task_is_none(reader: Connection) -> None:
 
 async def test_rows_come_oldest_first_and_all_of_them(world: World) -> None:
     await world.walk(*[fired("blocks", block(number)) for number in range(11, 1212)], to=block(1211))
-    assert [row["id"] for row in listed(world.path)] == list(range(1, 1202))
-    assert [row["id"] for row in listed(world.path, limit=3)] == [1, 2, 3]
+    assert [row["id"] for row in listed(world.place)] == list(range(1, 1202))
+    assert [row["id"] for row in listed(world.place, limit=3)] == [1, 2, 3]
 
 
 async def test_rows_are_filtered_by_state_rule_and_block(world: World) -> None:
@@ -107,7 +108,7 @@ async def test_rows_are_filtered_by_state_rule_and_block(world: World) -> None:
     await world.accept(await world.hand_out(1))
 
     def ids(**wanted: Any) -> list[int]:
-        return [row["id"] for row in listed(world.path, **wanted)]
+        return [row["id"] for row in listed(world.place, **wanted)]
 
     assert ids(states=["accepted"]) == [1]
     assert ids(states=["accepted", "pending"]) == [1, 3, 4]
@@ -124,10 +125,10 @@ async def test_since_is_inclusive_and_until_is_not(world: World) -> None:
     await world.walk(fired("blocks", block(11)))
     created = world.row()["created_at"]
     assert before <= created <= now_us()
-    assert len(listed(world.path, since=created)) == 1
-    assert listed(world.path, since=created + 1) == []
-    assert listed(world.path, until=created) == []
-    assert len(listed(world.path, until=created + 1)) == 1
+    assert len(listed(world.place, since=created)) == 1
+    assert listed(world.place, since=created + 1) == []
+    assert listed(world.place, until=created) == []
+    assert len(listed(world.place, until=created + 1)) == 1
 
 
 @pytest.mark.parametrize(
@@ -158,6 +159,6 @@ async def test_the_reason_of_every_end_is_shown(world: World) -> None:
     await world.execute("blocks", proof="same")
     await world.hand_out()
     await world.journal.take_back([sent(1, State.FAILED, error="too large")])
-    first, second = listed(world.path)
+    first, second = listed(world.place)
     assert first["error"] == "too large"
     assert "same payload" in second["error"]

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from world import NOW, START, World, block, event, fired, sent
+from world import NOW, START, World, block, change, event, fired, sent
 
 from listener.journal import Parcel, now_us
 from listener.model import State
@@ -80,10 +80,10 @@ async def test_a_send_to_be_repeated_is_handed_out_again_with_the_same_bytes_whe
     await world.restart()
     assert await world.hand_out() == []
     await world.walk(fired("blocks", block(12)))
-    await world.journal.take_back([sent(1, State.READY, error="busy")])
+    change(world.place, "UPDATE tasks SET not_before = 0")
     (again,) = await world.hand_out()
     assert again.payload == first.payload
-    assert (again.sends, again.sent_at, again.fresh) == (2, NOW, False)
+    assert (again.sends, again.sent_at, again.fresh) == (1, NOW, False)
 
 
 async def test_the_time_of_the_first_send_is_kept(world: World) -> None:
@@ -187,3 +187,11 @@ async def test_room_that_was_taken_back_is_not_served(world: World) -> None:
     await world.journal.hand_out(0, 0)
     await ready(world, 1)
     assert handed == []
+
+
+async def test_a_reason_of_the_aggregator_that_no_database_can_store_does_not_stop_the_journal(world: World) -> None:
+    await ready(world, 1)
+    await world.hand_out()
+    await world.journal.take_back([sent(1, State.FAILED, error="odd \0 \udcff words")])
+    assert world.row()["error"].endswith("words")
+    await world.journal.halt("l2", "odd \0 words")

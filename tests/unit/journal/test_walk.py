@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from world import CHAIN, CHAIN_ID, START, World, block, chain_row, event, fired, hashed
 
-from listener.errors import JournalError
+from listener.errors import Overtaken
 from listener.journal.walk import packed, unpacked
 from listener.model import Log
 
@@ -79,7 +79,7 @@ async def test_a_step_from_another_place_than_the_cursor_is_refused_and_nothing_
     await world.walk(fired("blocks", block(11)))
     before = world.rows(), world.written_cursor(), world.remembered()
     world.cursor = block(12).cursor
-    with pytest.raises(JournalError, match=r"chain l2: the cursor is .*not at block 12"):
+    with pytest.raises(Overtaken, match=r"chain l2: the cursor is .*not at block 12"):
         await world.walk(fired("blocks", block(13)))
     assert (world.rows(), world.written_cursor(), world.remembered()) == before
     assert world.journal.cursors[CHAIN] == block(11).cursor
@@ -88,7 +88,7 @@ async def test_a_step_from_another_place_than_the_cursor_is_refused_and_nothing_
 async def test_a_step_from_the_right_number_on_another_branch_is_refused(world: World) -> None:
     await world.walk(to=block(11))
     world.cursor = block(11, "b").cursor
-    with pytest.raises(JournalError, match="cursor"):
+    with pytest.raises(Overtaken, match="cursor"):
         await world.fork(block(START), fired("blocks", block(12, "b")))
     assert world.written_cursor() == block(11).cursor
     assert world.rows() == {}
@@ -97,7 +97,7 @@ async def test_a_step_from_the_right_number_on_another_branch_is_refused(world: 
 async def test_a_step_of_a_chain_that_never_began_is_refused(world: World) -> None:
     step = world.step([], block(11))
     for name in ("other", ""):
-        with pytest.raises(JournalError, match=f"chain {name}: the cursor"):
+        with pytest.raises(Overtaken, match=f"chain {name}: the cursor"):
             await world.journal.write(type(step)(**{**fields(step), "chain": name}), CHAIN_ID)
 
 

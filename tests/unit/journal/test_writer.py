@@ -12,6 +12,7 @@ from sqlalchemy import Connection, text
 
 from listener.errors import JournalError
 from listener.journal.database import open_engine
+from listener.journal.session import Session
 from listener.journal.writer import Writer
 
 
@@ -20,7 +21,7 @@ async def writer(tmp_path: Path) -> AsyncIterator[Writer]:
     engine = open_engine(tmp_path / "numbers.db")
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE numbers (n INTEGER PRIMARY KEY)"))
-    made = Writer(engine)
+    made = Writer(Session(engine))
     yield made
     await made.close()
     engine.dispose()
@@ -161,7 +162,7 @@ async def test_closing_finishes_what_was_given_before(tmp_path: Path) -> None:
     engine = open_engine(tmp_path / "numbers.db")
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE numbers (n INTEGER PRIMARY KEY)"))
-    writer = Writer(engine)
+    writer = Writer(Session(engine))
     running = [asyncio.ensure_future(writer.run(add(number))) for number in range(200)]
     await asyncio.sleep(0)
     await writer.close()

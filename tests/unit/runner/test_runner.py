@@ -130,6 +130,7 @@ async def test_an_ordinary_function_runs_in_a_thread_of_its_own(world: World) ->
         (TaskResult("p", "text"), "data is str, not bytes"),  # type: ignore[arg-type]
         (TaskResult("p", bytearray(b"x")), "data is bytearray, not bytes"),  # type: ignore[arg-type]
         (TaskResult("p\ud800"), "not text that UTF-8 can write"),
+        (TaskResult("nul\0"), "holds a NUL character"),
         (TaskResult("p" * 70_000), "proof_of_task has 70000 bytes"),
         (TaskResult("é" * 40_000), "proof_of_task has 80000 bytes"),
         (TaskResult("p", b"d" * 300_000), "data 300000"),
