@@ -136,6 +136,9 @@ async def build(
         target_chain_id=settings.aggregator.target_chain_id,
     )
     edges.push_async_callback(aggregator.close)
+    for name in {matcher.chain for matcher in matchers}:
+        # Not in the followers: handlers that are finished after a stop still read over these lines.
+        await edges.enter_async_context(chains[name].attended())
     return [
         *_followers(settings, matchers, works, chains, journal),
         Runner(works, signer, journal),
@@ -161,18 +164,13 @@ async def rewind(settings: config.Config, name: str, to: int | None) -> Rewound:
         await journal.recover({rule.name: rule.max_attempts for rule in settings.rules})
         session = await edges.enter_async_context(aiohttp.ClientSession())
         chain = _chain(settings.chains[name], session)
-        async with asyncio.TaskGroup() as group:
-            lines = [group.create_task(line.run()) for line in chain.lines]
-            try:
-                async with asyncio.timeout(CONNECT_S):
-                    await chain.opened()
-            except TimeoutError:
-                log.warning("websocket.connect_failed", chain=name, waited_s=CONNECT_S)
-            try:
-                return await follower.rewind(chain, journal, to)
-            finally:
-                for line in lines:
-                    line.cancel()
+        await edges.enter_async_context(chain.attended())
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await chain.opened()
+        except TimeoutError:
+            log.warning("websocket.connect_failed", chain=name, waited_s=CONNECT_S)
+        return await follower.rewind(chain, journal, to)
 
 
 def _facts(settings: config.Config) -> dict[str, RuleFacts]:
@@ -183,7 +181,13 @@ def _facts(settings: config.Config) -> dict[str, RuleFacts]:
 
 
 def _chain(table: config.Chain, session: aiohttp.ClientSession) -> Chain:
-    chain = Chain(table.name, table.chain_id)
+    chain = Chain(
+        table.name,
+        table.chain_id,
+        max_lag_s=table.max_lag.total_seconds(),
+        silence_s=table.silence.total_seconds(),
+        quorum=table.quorum,
+    )
     for endpoint in table.endpoints:
         chain.add(endpoint.get_secret_value(), endpoint.redacted, session)
     return chain

@@ -5,7 +5,7 @@ Names begin with ``listener_`` and end with their unit. Labels are names from th
 lists, never a value from a chain or a URL.
 """
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 registry = CollectorRegistry()
 
@@ -19,3 +19,48 @@ journal_reconnects = Counter(
 taken_over = Counter(
     "listener_tasks_taken_over", "Tasks taken from a process that did not renew its claims in time.", registry=registry
 )
+# An endpoint's label is its place in the chain's `endpoints`, from 1: its URL may hold a key.
+_ENDPOINT = ["chain", "endpoint"]
+rpc_seconds = Histogram(
+    "listener_rpc_seconds",
+    "Calls of an endpoint that were answered with a result, and how long that took.",
+    _ENDPOINT,
+    buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2, 10),
+    registry=registry,
+)
+rpc_errors = Counter(
+    "listener_rpc_errors",
+    "Calls without a result, by kind: refused (a JSON-RPC error), limited (too many), unavailable, wrong_chain.",
+    [*_ENDPOINT, "kind"],
+    registry=registry,
+)
+endpoint_reconnects = Counter(
+    "listener_endpoint_reconnects", "Websockets that were opened again.", _ENDPOINT, registry=registry
+)
+endpoint_head = Gauge(
+    "listener_endpoint_head_block", "The newest block that an endpoint told of.", _ENDPOINT, registry=registry
+)
+disagreements = Counter(
+    "listener_endpoint_disagreements",
+    "Answers of an endpoint that others contradicted: another hash, other logs, a reorg that nobody else saw.",
+    _ENDPOINT,
+    registry=registry,
+)
+
+
+class RpcMetrics:
+    """The metrics of one endpoint, looked up once: a call must not pay for finding them."""
+
+    def __init__(self, chain: str, endpoint: str) -> None:
+        self._errors = {
+            kind: rpc_errors.labels(chain, endpoint, kind)
+            for kind in ("refused", "limited", "unavailable", "wrong_chain")
+        }
+        self.took = rpc_seconds.labels(chain, endpoint).observe
+        self.reconnects = endpoint_reconnects.labels(chain, endpoint)
+        self.head = endpoint_head.labels(chain, endpoint)
+        self.disagreements = disagreements.labels(chain, endpoint)
+
+    def failed(self, kind: str) -> None:
+        """Count a call that brought no result."""
+        self._errors[kind].inc()

@@ -1,97 +1,92 @@
 """
 One chain as its follower and its handlers see it: calls over whichever endpoint works, and the heads that were pushed.
 
-Endpoints are tried in the order of the configuration; one that failed is left alone for a moment.
+Which endpoint is asked, and which is believed, is decided in ``pool.py`` and ``quorum.py``.
 """
 
 import asyncio
-import time
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar
 
 import aiohttp
-import structlog
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from listener.chains.http import HttpEndpoint
+from listener.chains.log_reader import LogReader
+from listener.chains.member import Member
+from listener.chains.pool import Missing, Pool
+from listener.chains.quorum import Quorum
 from listener.chains.websocket import WebsocketEndpoint
-from listener.chains.wire import LogQuery, RpcError, as_block, as_logs, quantity
+from listener.chains.wire import LogQuery, as_block, quantity
 from listener.errors import ChainUnavailable
-from listener.model import Block, Log
+from listener.model import Block, Cursor, Log
 
-log = structlog.get_logger()
+S = TypeVar("S")
+T = TypeVar("T")
 
-COOL_DOWN_S = 2.0
 PUSHED = 128  # headers kept from the push; older ones are fetched
 
 
-class Endpoint(Protocol):
-    """One URL of a chain."""
-
-    @property
-    def name(self) -> str:
-        """The URL without its secrets."""
-        ...
-
-    @property
-    def connected(self) -> bool:
-        """Whether a call has a chance now."""
-        ...
-
-    async def call(self, method: str, params: list[Any]) -> Any:
-        """Call a method and return its result, or raise ChainUnavailable."""
-        ...
-
-
 class Chain:
-    """Reads one chain; ``wake`` is set whenever there may be something new."""
+    """
+    Reads one chain; ``wake`` is set whenever there may be something new.
 
-    def __init__(self, name: str, chain_id: int) -> None:
+    Args:
+        max_lag_s: an endpoint whose newest block is older than the best one's by more than this is not asked for what
+            decides about tasks.
+        silence_s: the longest that a websocket may be silent before it is looked at.
+        quorum: how many endpoints must agree on a block's hash and its logs.
+    """
+
+    def __init__(
+        self, name: str, chain_id: int, *, max_lag_s: float = 60.0, silence_s: float = 30.0, quorum: int = 1
+    ) -> None:
         self.name = name
         self.chain_id = chain_id
         self.wake = asyncio.Event()
-        self.endpoints: list[Endpoint] = []
-        self.lines: list[WebsocketEndpoint] = []  # those of them that push, and must be kept open
         self.pushed: dict[bytes, Block] = {}  # by parent hash: what to walk next
-        self._rest_until: dict[Endpoint, float] = {}
+        self.pool = Pool(name, max_lag_s=max_lag_s, silence_s=silence_s, on_head=self._on_head, on_change=self.wake.set)
+        self._quorum = Quorum(name, self.pool, quorum)
+        self._logs = LogReader(name, self.pool, self._quorum)
 
     def add(self, url: str, shown: str, session: aiohttp.ClientSession) -> None:
         """Add an endpoint, after those that are preferred to it; ``shown`` is its URL without secrets."""
         if url.startswith("ws"):
-            line = WebsocketEndpoint(url, shown, self.chain_id, self._on_head, self.wake.set)
-            self.lines.append(line)
-            self.endpoints.append(line)
+            self.pool.add(lambda member: WebsocketEndpoint(url, shown, self.chain_id, member))
         else:
-            self.endpoints.append(HttpEndpoint(url, shown, self.chain_id, session))
+            self.pool.add(lambda _member: HttpEndpoint(url, shown, self.chain_id, session))
 
-    def _on_head(self, header: Any) -> None:
-        """Keep a pushed header as a hint; one that is not a header only wakes."""
-        try:
-            block = as_block(header)
-        except ChainUnavailable:
-            self.wake.set()
-            return
-        while len(self.pushed) >= PUSHED:
-            self.pushed.pop(next(iter(self.pushed)))
-        self.pushed.pop(block.parent_hash, None)
-        self.pushed[block.parent_hash] = block
+    def attended(self) -> AbstractAsyncContextManager[None]:
+        """Keep the lines open and look after the endpoints until the block ends."""
+        return self.pool.attended()
+
+    def _on_head(self, block: Block | None) -> None:
+        """Keep a pushed header as a hint; one that is not a header, or that a quorum has to confirm, only wakes."""
+        if block is not None and self._quorum.size == 1:
+            while len(self.pushed) >= PUSHED:
+                self.pushed.pop(next(iter(self.pushed)))
+            self.pushed.pop(block.parent_hash, None)
+            self.pushed[block.parent_hash] = block
         self.wake.set()
 
     @property
     def pushing(self) -> bool:
         """Whether a websocket tells of new heads, so that asking for them can be rare."""
-        return any(line.connected for line in self.lines)
+        return self.pool.pushing
+
+    @property
+    def connected(self) -> bool:
+        """Whether any endpoint may be called."""
+        return any(member.usable for member in self.pool.members)
 
     async def opened(self) -> None:
-        """Wait until an endpoint may be called."""
-        while not self._in_order():
+        """Wait until an endpoint may be called and, where there are several, has told how far it is."""
+        while not self.connected:
             self.wake.clear()
             await self.wake.wait()
-
-    def drop_lines(self, reason: str) -> None:
-        """End the lines that push, so that new ones are made."""
-        for line in self.lines:
-            line.drop(reason)
+        if len(self.pool.members) > 1:
+            await self.pool.look_at_all()
 
     # Calls
 
@@ -103,16 +98,7 @@ class Chain:
             RpcError: the preferred endpoint answered with an error and no other did better.
             ChainUnavailable: none answered.
         """
-        failure: ChainUnavailable | None = None
-        for endpoint in self._in_order():
-            try:
-                return await endpoint.call(method, params)
-            except RpcError as error:
-                failure = failure if isinstance(failure, RpcError) else error
-            except ChainUnavailable as error:
-                self._rest_until[endpoint] = time.monotonic() + COOL_DOWN_S
-                failure = failure or error
-        raise failure or ChainUnavailable(f"chain {self.name}: no endpoint is connected")
+        return await self.pool.first(lambda member: member.call(method, params), critical=False)
 
     @retry(
         retry=retry_if_exception_type(ChainUnavailable),
@@ -122,9 +108,11 @@ class Chain:
     )
     async def header(self, block: int | str) -> Block | None:
         """Return the header with this number or tag, None where the chain has none."""
+        if self._quorum.size > 1:
+            number = block if isinstance(block, int) else await self._quorum.heads(block)
+            return None if number is None else await self._header(number)
         tag = block if isinstance(block, str) else quantity(block)
-        answer = await self.call("eth_getBlockByNumber", [tag, False])
-        return None if answer is None else as_block(answer)
+        return await self.pool.first(lambda member: self.pool.tagged(member, tag), critical=True)
 
     async def headers(self, numbers: Sequence[int]) -> list[Block]:
         """
@@ -133,11 +121,21 @@ class Chain:
         Raises:
             ChainUnavailable: one of them is not there (yet).
         """
-        found = await self._together([("eth_getBlockByNumber", [quantity(number), False]) for number in numbers])
-        blocks = [as_block(answer) for answer in found]
-        if any(block.number != number for block, number in zip(blocks, numbers, strict=True)):
-            raise ChainUnavailable(f"chain {self.name}: a block was answered with another number than asked")
-        return blocks
+        return await _together(self._header, numbers)
+
+    async def _header(self, number: int) -> Block:
+        async def ask(member: Member) -> Block:
+            answer = await member.call("eth_getBlockByNumber", [quantity(number), False])
+            if answer is None:
+                raise Missing(f"{member.name}: it has no block {number}")
+            block = as_block(answer)
+            if block.number != number:
+                raise ChainUnavailable(f"{member.name}: a block was answered with another number than asked")
+            return block
+
+        if self._quorum.size == 1:
+            return await self.pool.first(ask, critical=True)
+        return await self._quorum.agreed(ask, f"block {number}", lambda block: block.hash)
 
     async def logs_of(self, blocks: Sequence[Block], query: LogQuery) -> list[list[Log]]:
         """
@@ -146,49 +144,47 @@ class Chain:
         Raises:
             ChainUnavailable: not all could be read, for instance because a block is gone.
         """
-        answers = await self._together(
-            [("eth_getLogs", query.params(blockHash="0x" + block.hash.hex())) for block in blocks]
-        )
-        logs = [as_logs(answer) for answer in answers]
-        for block, of_block in zip(blocks, logs, strict=True):
-            if any(log.block_hash != block.hash for log in of_block):
-                raise ChainUnavailable(f"chain {self.name}: logs of another block than {block.number} were answered")
-        return logs
+        return await _together(lambda block: self._logs.of_block(block, query), blocks)
 
-    async def logs_between(self, first: int, last: int, query: LogQuery) -> list[Log]:
-        """Return the logs of a range of blocks, both ends included, in chain order."""
-        answer = await self.call("eth_getLogs", query.params(fromBlock=quantity(first), toBlock=quantity(last)))
-        logs = as_logs(answer)
-        if any(not first <= log.block_number <= last for log in logs):
-            raise ChainUnavailable(f"chain {self.name}: logs outside blocks {first} to {last} were answered")
-        return logs
+    async def logs_between(self, first: int, last: int, query: LogQuery) -> tuple[int, list[Log]]:
+        """
+        Read the logs of a range of blocks, as far as an endpoint goes at once.
 
-    async def _together(self, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
-        """Make calls at once, at most PUSHED in flight; the first that fails ends the others."""
-        if len(calls) == 1:
-            return [await self.call(*calls[0])]
-        slots = asyncio.Semaphore(PUSHED)
-        running: list[asyncio.Task[Any]] = []
-        failures: list[ChainUnavailable] = []
+        Returns:
+            The last block that was read, which is ``first`` at least, and the logs in chain order.
+        """
+        return await self._logs.between(first, last, query)
 
-        async def one(method: str, params: list[Any]) -> Any:
-            try:
-                async with slots:
-                    return await self.call(method, params)
-            except ChainUnavailable as error:
-                # Kept, not raised: before Python 3.13 a group that fails while it is cancelled forgets the cancelling.
-                failures.append(error)
-                for each in running:
-                    each.cancel()
+    async def confirm_gone(self, cursor: Cursor) -> None:
+        """
+        Make sure that a block has left the chain, and that not only one endpoint is behind, forked or another chain's.
 
-        async with asyncio.TaskGroup() as group:
-            running += [group.create_task(one(*call)) for call in calls]
-        if failures:
-            raise failures[0]
-        return [each.result() for each in running]
+        Raises:
+            ChainUnavailable: others still hold it, or could not be asked.
+        """
+        await self.pool.confirm_gone(cursor)
 
-    def _in_order(self) -> list[Endpoint]:
-        """Put the endpoints that rest after a failure last: they are still better than none."""
-        now = time.monotonic()
-        ready = [endpoint for endpoint in self.endpoints if endpoint.connected]
-        return sorted(ready, key=lambda endpoint: self._rest_until.get(endpoint, 0.0) > now)
+
+async def _together(ask: Callable[[S], Awaitable[T]], subjects: Sequence[S]) -> list[T]:
+    """Ask about all at once, at most PUSHED in flight; the first that fails ends the others."""
+    if len(subjects) == 1:
+        return [await ask(subjects[0])]
+    slots = asyncio.Semaphore(PUSHED)
+    running: list[asyncio.Task[Any]] = []
+    failures: list[ChainUnavailable] = []
+
+    async def one(subject: S) -> Any:
+        try:
+            async with slots:
+                return await ask(subject)
+        except ChainUnavailable as error:
+            # Kept, not raised: before Python 3.13 a group that fails while it is cancelled forgets the cancelling.
+            failures.append(error)
+            for each in running:
+                each.cancel()
+
+    async with asyncio.TaskGroup() as group:
+        running += [group.create_task(one(subject)) for subject in subjects]
+    if failures:
+        raise failures[0]
+    return [each.result() for each in running]

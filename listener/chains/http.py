@@ -7,10 +7,13 @@ from typing import Any
 import aiohttp
 import orjson
 
+from listener.chains.dialects import RangeRefused, RateLimited, WrongChain, retry_after_s, rpc_error
 from listener.chains.wire import RpcError
 from listener.errors import ChainUnavailable
 
 CALL_TIMEOUT_S = 20.0
+_LOCKED_OUT = {401, 402, 403}
+MAX_REPLY = 128 * 2**20  # a block with 10,000 logs is 10 MB
 
 
 class HttpEndpoint:
@@ -35,18 +38,30 @@ class HttpEndpoint:
 
         Raises:
             RpcError: the node answered with an error.
-            ChainUnavailable: it did not answer, not with JSON-RPC, or is on another chain.
+            RateLimited: it wants fewer calls.
+            WrongChain: it is on another chain.
+            ChainUnavailable: it did not answer, or not with JSON-RPC.
         """
         if not self._proved:
-            check_chain_id(self.name, await self._post("eth_chainId", []), self._chain_id)
-            self._proved = True
+            await self.prove()
         try:
             return await self._post(method, params)
-        except RpcError:
+        except (RpcError, RateLimited):
             raise
         except ChainUnavailable:
             self._proved = False  # whoever answers next behind this URL may be another node
             raise
+
+    async def prove(self) -> None:
+        """
+        Ask for the chain id.
+
+        Raises:
+            WrongChain: it is that of another chain.
+        """
+        self._proved = False
+        check_chain_id(self.name, await self._post("eth_chainId", []), self._chain_id)
+        self._proved = True
 
     async def _post(self, method: str, params: list[Any]) -> Any:
         body = orjson.dumps({"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params})
@@ -56,12 +71,35 @@ class HttpEndpoint:
                 asyncio.timeout(CALL_TIMEOUT_S),
                 self._session.post(self._url, data=body, headers=headers) as response,
             ):
-                raw = await response.read()
+                raw = await _body(response)
                 status = response.status
+                wait_s = retry_after_s(response.headers.get("Retry-After"))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             # The error's own text may hold the URL, and the URL a key: only its kind is told.
             raise ChainUnavailable(f"{self.name}: {method}: {type(error).__name__}") from error
-        return result_of(raw, self.name, method, status)
+        if raw is None:
+            raise RangeRefused(self.name, method, 0, f"the reply is larger than {MAX_REPLY >> 20} MiB")
+        if status == 503 and wait_s is not None:
+            raise RateLimited(self.name, method, "HTTP 503", wait_s)
+        try:
+            return result_of(raw, self.name, method, status)
+        except RateLimited as error:
+            error.retry_after_s = error.retry_after_s if wait_s is None else wait_s
+            raise
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes | None:
+    """Read a body; None where it is larger than anything that we asked for."""
+    length = response.content_length
+    if length is not None:
+        return await response.read() if length <= MAX_REPLY else None
+    parts, size = [], 0
+    async for part in response.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > MAX_REPLY:
+            return None
+    return b"".join(parts)
 
 
 def check_chain_id(endpoint: str, answer: Any, expected: int) -> None:
@@ -69,14 +107,15 @@ def check_chain_id(endpoint: str, answer: Any, expected: int) -> None:
     Refuse an endpoint of another chain.
 
     Raises:
-        ChainUnavailable: it is one, or does not say.
+        WrongChain: it is one.
+        ChainUnavailable: it does not say.
     """
     try:
         found = int(answer, 16)
     except (TypeError, ValueError) as error:
         raise ChainUnavailable(f"{endpoint}: eth_chainId: not a number: {str(answer)[:50]}") from error
     if found != expected:
-        raise ChainUnavailable(f"{endpoint}: it is chain {found}, not {expected}; correct the endpoint or chain_id")
+        raise WrongChain(endpoint, found, expected)
 
 
 def result_of(raw: bytes, endpoint: str, method: str, status: int = 200) -> Any:
@@ -85,24 +124,24 @@ def result_of(raw: bytes, endpoint: str, method: str, status: int = 200) -> Any:
 
     Raises:
         RpcError: the answer is an error.
+        RateLimited: the answer is that there are too many.
         ChainUnavailable: it is not JSON-RPC at all.
     """
     try:
         answer = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise ChainUnavailable(f"{endpoint}: {method}: HTTP {status} without JSON") from error
+    except orjson.JSONDecodeError as garbage:
+        if status == 429:
+            raise RateLimited(endpoint, method, "HTTP 429") from garbage
+        if status == 413:
+            raise RangeRefused(endpoint, method, 0, "HTTP 413, too large") from garbage
+        raise ChainUnavailable(f"{endpoint}: {method}: HTTP {status} without JSON") from garbage
     if isinstance(answer, dict):
         fault = answer.get("error")
         if fault is not None:
-            raise rpc_error(fault, endpoint, method)
+            error = rpc_error(fault, endpoint, method, status)
+            if status in _LOCKED_OUT:  # no answer to this call, but to who asks
+                raise ChainUnavailable(f"{error} (HTTP {status})")
+            raise error
         if "result" in answer:
             return answer["result"]
     raise ChainUnavailable(f"{endpoint}: {method}: HTTP {status} without a result")
-
-
-def rpc_error(fault: Any, endpoint: str, method: str) -> RpcError:
-    """Turn the ``error`` member of an answer into an exception, whatever a node put there."""
-    if not isinstance(fault, dict):
-        return RpcError(endpoint, method, 0, str(fault)[:300])
-    code = fault.get("code")
-    return RpcError(endpoint, method, code if isinstance(code, int) else 0, str(fault.get("message"))[:300])

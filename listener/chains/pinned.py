@@ -51,7 +51,7 @@ class PinnedProvider(AsyncBaseProvider):
 
     async def is_connected(self, show_traceback: bool = False) -> bool:  # noqa: ARG002, FBT001, FBT002 - web3.py's signature
         """Say whether any endpoint is connected."""
-        return any(endpoint.connected for endpoint in self._chain.endpoints)
+        return self._chain.connected
 
     def _pinned(self, method: str, params: list[Any]) -> tuple[str, list[Any]]:
         if method == "eth_getBlockByNumber" and params[0] in _NEWEST:

@@ -6,7 +6,7 @@ at the next call.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from listener.errors import ChainUnavailable
@@ -56,6 +56,21 @@ class LogQuery:
         """Return the parameters of ``eth_getLogs`` for ``blockHash=…`` or ``fromBlock=…, toBlock=…``."""
         topics = [None if choice is None else ["0x" + topic.hex() for topic in choice] for choice in self.topics]
         return [{"address": list(self.addresses), "topics": topics, **where}]
+
+    def halves(self) -> "tuple[LogQuery, LogQuery] | None":
+        """Split the question in two that have no log in common; None where it asks for one thing only."""
+        if len(self.addresses) > 1:
+            middle = len(self.addresses) // 2
+            return replace(self, addresses=self.addresses[:middle]), replace(self, addresses=self.addresses[middle:])
+        for position, choice in enumerate(self.topics):
+            if choice is not None and len(choice) > 1:
+                middle = len(choice) // 2
+                before, after = self.topics[:position], self.topics[position + 1 :]
+                return (
+                    replace(self, topics=(*before, choice[:middle], *after)),
+                    replace(self, topics=(*before, choice[middle:], *after)),
+                )
+        return None
 
 
 def quantity(number: int) -> str:

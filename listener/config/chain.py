@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from listener.config.duration import Duration
 from listener.config.hold import Held
@@ -29,7 +29,6 @@ def _at_least_one(endpoints: tuple[Url, ...]) -> tuple[Url, ...]:
 class Chain(Held):
     """A network, and what its rules wait for by default."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset({"quorum", "max_lag"})
     given: ClassVar[frozenset[str]] = frozenset({"name"})
 
     name: Name
@@ -38,4 +37,15 @@ class Chain(Held):
     start: Annotated[int | Literal["latest"], BeforeValidator(_start)] = "latest"  # on the first run only
     final_after: int = Field(default=64, ge=1, le=LARGEST)  # blocks, where an endpoint knows no finalized block
     silence: Duration = timedelta(seconds=30)  # without a head for so long, a socket is checked
+    max_lag: Duration = timedelta(minutes=1)  # an endpoint further behind the best head is not asked
+    quorum: int = Field(default=1, ge=1)  # endpoints that must agree on a block's hash and logs
     bloom: bool = True  # whether a header's bloom may spare the question for its logs
+
+    @model_validator(mode="after")
+    def _enough_endpoints(self) -> "Chain":
+        if self.quorum > len(self.endpoints):
+            raise ValueError(
+                f"quorum = {self.quorum} needs as many endpoints, and there are {len(self.endpoints)}; "
+                f"add endpoints of other nodes, or lower it"
+            )
+        return self

@@ -1,5 +1,5 @@
 """
-The stage that follows one chain: keeps its lines open, begins where the journal stands, and walks when there is news.
+The stage that follows one chain: begins where the journal stands, and walks when there is news.
 
 A chain that cannot be read is waited out; one that left us below its final block halts, which is a state and no end.
 """
@@ -53,11 +53,9 @@ class Follower:
     async def run(self, stop: asyncio.Event) -> None:
         """Follow until asked to stop; a step is written whole or not at all, so that stopping need not wait for one."""
         async with asyncio.TaskGroup() as group:
-            running = [group.create_task(line.run()) for line in self._chain.lines]
-            running.append(group.create_task(self._follow()))
+            following = group.create_task(self._follow())
             await stop.wait()
-            for each in running:
-                each.cancel()
+            following.cancel()
 
     async def _begin(self) -> Walker:
         """Find where to walk from; on a chain's first run, write it."""
@@ -102,7 +100,6 @@ class Follower:
 
     async def _follow(self) -> None:
         walker = await self._begin()
-        told = True  # of the newest blocks, by those who push
         while True:
             self._chain.wake.clear()
             before = walker.cursor
@@ -117,13 +114,10 @@ class Follower:
                 if walker.cursor != before:
                     self._faults.end()  # it went on for a while: no longer the same outage
                 await self._faults.rest(error)
-                told = True  # by the lines that are made anew; what is dead is not known of them yet
             else:
                 self._faults.end()
                 self._journal.look(self._chain.name)
-                if not told and walker.cursor != before:
-                    self._chain.drop_lines("blocks came that it did not tell of")
-                told = await self._wait_for_news(walker)
+                await self._wait_for_news(walker)
 
     async def _stand_still(self, walker: Walker, reason: str) -> None:
         """Wait until the cursor is on the chain again; the other chains go on."""
@@ -142,17 +136,14 @@ class Follower:
             return False
         return block is not None and block.hash == cursor.hash
 
-    async def _wait_for_news(self, walker: Walker) -> bool:
-        """Wait for a push; False where none came in time: a line may be open and dead, so that we look all the same."""
+    async def _wait_for_news(self, walker: Walker) -> None:
+        """Wait for a push, for a while: one may be lost, and who pushes nothing has to be asked."""
         if walker.cursor.hash in self._chain.pushed:
-            return True
-        pushing = self._chain.pushing
-        try:
-            async with asyncio.timeout(self._settings.silence.total_seconds() if pushing else POLL_S):
+            return
+        pause_s = self._settings.silence.total_seconds() if self._chain.pushing else POLL_S
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
                 await self._chain.wake.wait()
-        except TimeoutError:
-            return not pushing
-        return True
 
 
 class _Faults:

@@ -1,5 +1,5 @@
 """
-Reads a long gap below the final block in ranges, as large as the endpoint allows.
+Reads a long gap below the final block in ranges, as large as the endpoint allows and as memory bears.
 
 Only the headers that matter are fetched: the first (its parent must be the cursor), the last (the new cursor), and
 those of blocks in which a rule may fire. Every log must stand in the block that the chain names by that number.
@@ -8,21 +8,15 @@ those of blocks in which a rule may fire. Every log must stand in the block that
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import structlog
-
 from listener.chains import Chain, LogQuery
-from listener.chains.wire import RpcError
 from listener.errors import ChainUnavailable
 from listener.model import Block, Cursor, Log
 from listener.rules.matcher import Matcher
-
-log = structlog.get_logger()
 
 FIRST_WIDTH = 128
 WIDEST = 2048
 FEW_LOGS = 400  # fewer than this and the next range is wider
 MANY_LOGS = 1200  # more than this and it is narrower: what is read waits in memory
-PATIENCE = 16  # reads as wide as an endpoint took before a wider one is tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +28,13 @@ class Reading:
 
 
 class RangeReader:
-    """Reads ranges of one chain and learns how wide they may be."""
+    """Reads ranges of one chain, and learns how wide they may be for what they hold; what a node takes, others know."""
 
     def __init__(self, chain: Chain, matchers: Sequence[Matcher], query: LogQuery | None) -> None:
         self._chain = chain
         self._matchers = matchers
         self._query = query
         self._width = FIRST_WIDTH
-        self._limit = WIDEST  # as far as the endpoint told, by refusing
-        self._at_limit = 0
 
     async def read(self, after: Cursor, last: int) -> Reading | None:
         """
@@ -54,45 +46,24 @@ class RangeReader:
         Raises:
             ChainUnavailable: it could not be read, or the answers do not fit together.
         """
-        first = after.number + 1
-        while True:
-            end = min(last, after.number + self._width)
-            try:
-                logs = await self._logs(first, end)
-                break
-            except RpcError as error:
-                # Limits differ by provider and come in many texts: whatever was wrong, half as much may pass.
-                if self._width == 1:
-                    raise
-                self._narrow()
-                log.debug("range.narrowed", chain=self._chain.name, width=self._width, reason=str(error))
-            except ChainUnavailable:
-                # It may have been more than the node can read in time; if not, the width grows again.
-                self._narrow()
-                raise
+        first, wanted = after.number + 1, min(last, after.number + self._width)
+        try:
+            end, logs = await self._logs(first, wanted)
+        except ChainUnavailable:
+            self._width = max(self._width // 2, 1)  # where a quorum must agree on the whole, less of it may be enough
+            raise
         reading = await self._headers(after, end, logs)
         if reading is None:
             return None
         found = sum(map(len, reading.logs.values()))
         if found > MANY_LOGS:
             self._width = max(self._width // 2, 1)
-        elif found < FEW_LOGS:
-            self._widen()
+        elif found < FEW_LOGS and end == wanted:
+            self._width = min(self._width * 2, WIDEST)
         return reading
 
-    def _narrow(self) -> None:
-        self._width = self._limit = max(self._width // 2, 1)
-        self._at_limit = 0
-
-    def _widen(self) -> None:
-        """Read twice as much the next time; what was refused once is tried again after a while only."""
-        self._at_limit += self._width == self._limit
-        if self._at_limit >= PATIENCE:
-            self._limit, self._at_limit = min(self._limit * 2, WIDEST), 0
-        self._width = min(self._width * 2, self._limit)
-
-    async def _logs(self, first: int, end: int) -> list[Log]:
-        return [] if self._query is None else await self._chain.logs_between(first, end, self._query)
+    async def _logs(self, first: int, wanted: int) -> tuple[int, list[Log]]:
+        return (wanted, []) if self._query is None else await self._chain.logs_between(first, wanted, self._query)
 
     async def _headers(self, after: Cursor, end: int, logs: Sequence[Log]) -> Reading | None:
         first = after.number + 1

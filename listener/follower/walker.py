@@ -111,6 +111,7 @@ class Walker:
         walked = await self._journal.history(self._chain.name, head.number, head.number)
         if head.number in walked:
             return walked[head.number] == head.hash
+        await self._chain.confirm_gone(cursor)
         await self._check_genesis()
         return True
 
@@ -168,6 +169,7 @@ class Walker:
         that was its head when we went away.
         """
         cursor, final = self.cursor, self._journal.frontiers[self._chain.name].final
+        await self._chain.confirm_gone(cursor)
         walked = await self._journal.history(self._chain.name, final, cursor.number)
         try:
             ancestor = await common_ancestor(self._chain, walked, min(cursor.number, head.number))

@@ -126,6 +126,22 @@ async def test_a_signal_while_the_aggregator_is_down_leaves_the_task_to_the_next
     assert (call.digest, call.signature) == (before["digest"], before["signature"])
 
 
+async def test_a_handler_still_reads_the_chain_while_it_is_finished_after_a_signal(
+    node: FakeNode, aggregator: Aggregator, tmp_path: Path
+) -> None:
+    config = slow_config(tmp_path, node, aggregator)
+    reads = "    return TaskResult(str((await ctx.w3.eth.get_block(5))['number']))\n"
+    slow = tmp_path / "slow.py"
+    slow.write_text(slow.read_text().replace("    return TaskResult(str(ctx.trigger.block_number))\n", reads))
+    async with running(config) as run:
+        await in_hand(run, node, tmp_path)
+        run.process.send_signal(signal.SIGTERM)
+        await run.logged("daemon.stopping")
+        (tmp_path / "release").touch()
+        assert await run.ended() == 0
+    assert [(row["block_number"], row["proof_of_task"]) for row in Following(config).rows] == [(11, "5")]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -145,7 +161,7 @@ async def test_a_bad_configuration_is_one_line_and_exit_2(
     assert answer.out == ""
     assert said in answer.err
     assert len(answer.err.splitlines()) == 1
-    assert not Following(config).path.exists()
+    assert not config.with_name("listener.db").exists()
 
 
 async def test_a_second_daemon_on_the_same_journal_is_refused_and_told_who_owns_it(
@@ -214,7 +230,7 @@ async def test_logs_are_json_and_neither_they_nor_the_journal_hold_a_secret(
         await run.logged("aggregator.unavailable")
         run.process.send_signal(signal.SIGTERM)
         assert await run.ended() == 0
-    assert {"chain.unavailable", "websocket.opened", "websocket.lost"} <= set(run.events())
+    assert {"endpoint.limited", "websocket.opened", "websocket.lost"} <= set(run.events())
     assert all({"event", "level", "timestamp"} <= set(line) for line in run.lines)
     shown = await listener("tasks", "list", "--json", config=config)
     with sqlite3.connect(Following(config).path) as connection:
@@ -231,8 +247,8 @@ async def test_an_endpoint_of_another_chain_is_named_in_a_warning(
 ) -> None:
     node.chain_id = 10
     async with running(write_config(tmp_path, [node.ws_url], BLOCKS, aggregator=aggregator.url)) as run:
-        await run.logged("websocket.connect_failed")
-        (line, *_) = [line for line in run.lines if line["event"] == "websocket.connect_failed"]
+        await run.logged("endpoint.refused")
+        (line,) = [line for line in run.lines if line["event"] == "endpoint.refused"]
         assert line["level"] == "warning"
         assert "it is chain 10, not 31337" in line["reason"]
         run.process.send_signal(signal.SIGTERM)

@@ -103,6 +103,7 @@ def test_defaults_are_those_of_the_manual(write: Write) -> None:
     assert (config.aggregator.timeout_s, config.aggregator.in_flight) == (5, 32)
     assert config.aggregator.give_up_after == timedelta(hours=1)
     assert (chain.silence, chain.final_after, chain.bloom) == (timedelta(seconds=30), 64, True)
+    assert (chain.max_lag, chain.quorum) == (timedelta(minutes=1), 1)
     assert (config.logs.level, config.logs.format, config.performer.signature) == ("info", "auto", "ecdsa")
     assert config.journal.path == path.parent / "listener.db"
     assert [rule.reorg_policy for rule in config.rules] == ["once", "rerun"]

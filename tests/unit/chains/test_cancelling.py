@@ -15,6 +15,9 @@ class Dying:
     name = "dying"
     connected = True
 
+    async def prove(self) -> None:
+        return
+
     async def call(self, _method: str, params: list[Any]) -> Any:
         if params[0] == "0x1":
             raise ChainUnavailable("gone")
@@ -26,7 +29,7 @@ class Dying:
 
 async def test_a_cancelling_that_meets_a_failure_is_not_forgotten() -> None:
     chain = Chain("l2", 31337)
-    chain.endpoints.append(Dying())
+    chain.pool.add(lambda _member: Dying())
     reading = asyncio.create_task(chain.headers([2, 3, 1]))
     await asyncio.sleep(0.02)
     reading.cancel()
@@ -36,7 +39,7 @@ async def test_a_cancelling_that_meets_a_failure_is_not_forgotten() -> None:
 
 async def test_a_failure_alone_is_the_failure() -> None:
     chain = Chain("l2", 31337)
-    chain.endpoints.append(Dying())
+    chain.pool.add(lambda _member: Dying())
     with pytest.raises(ChainUnavailable, match="gone"):
         await chain.headers([2, 3, 1])
     current = asyncio.current_task()

@@ -92,6 +92,10 @@ def refuse(_params: list[Any]) -> Any:
     raise LookupError("not here")
 
 
+def push(chain: Chain, pushed: Any) -> None:
+    chain.pool.members[0].on_head(pushed)
+
+
 QUERY = LogQuery(("0xaa",), ())
 
 
@@ -236,7 +240,8 @@ async def test_logs_of_another_block_are_not_believed(chain: Chain, nodes: list[
 
 async def test_logs_of_a_range_come_in_chain_order(chain: Chain, nodes: list[Node]) -> None:
     nodes[0].methods["eth_getLogs"] = lambda _params: [raw_log(block(16)), raw_log(block(2), 1), raw_log(block(2), 0)]
-    logs = await chain.logs_between(2, 16, QUERY)
+    end, logs = await chain.logs_between(2, 16, QUERY)
+    assert end == 16
     assert [(log.block_number, log.index) for log in logs] == [(2, 0), (2, 1), (16, 0)]
     (asked,) = nodes[0].asked[0][1]
     assert (asked["fromBlock"], asked["toBlock"]) == ("0x2", "0x10")
@@ -266,27 +271,27 @@ async def test_when_one_of_many_calls_fails_all_fail_with_its_reason(chain: Chai
 
 
 async def test_a_pushed_header_wakes_and_is_found_by_its_parent(chain: Chain) -> None:
-    chain._on_head(header(block(12)))
+    push(chain, header(block(12)))
     assert chain.wake.is_set()
     assert chain.pushed == {block(11).hash: block(12)}
 
 
 @pytest.mark.parametrize("pushed", [None, {}, "0x", [], {"number": "0x1"}, 7])
 async def test_a_push_that_is_no_header_only_wakes(chain: Chain, pushed: Any) -> None:
-    chain._on_head(pushed)
+    push(chain, pushed)
     assert chain.wake.is_set()
     assert chain.pushed == {}
 
 
 async def test_pushed_headers_are_bounded_and_the_oldest_go_first(chain: Chain) -> None:
     for number in range(1, 1001):
-        chain._on_head(header(block(number)))
+        push(chain, header(block(number)))
     assert len(chain.pushed) == PUSHED
     assert min(each.number for each in chain.pushed.values()) == 1001 - PUSHED
 
 
 async def test_the_last_push_on_a_parent_counts(chain: Chain) -> None:
     twin = Block(12, hashed("b12"), block(11).hash, 1, 0, 1)
-    chain._on_head(header(block(12)))
-    chain._on_head(header(twin))
+    push(chain, header(block(12)))
+    push(chain, header(twin))
     assert chain.pushed[block(11).hash].hash == twin.hash
