@@ -13,7 +13,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from listener.errors import JournalError
+from listener.journal.faults import explained
 from listener.journal.schema import REVISION, metadata
+
+BUSY_S = 10.0  # how long a write waits for one of another process
 
 # Alembic's own table, so that it finds where to go on from.
 versions = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
@@ -27,7 +30,7 @@ def open_engine(path: Path) -> Engine:
     two writers wait for each other instead of failing half-way. One that only reads says so with the execution option
     ``reading``: a listing that stands still in somebody's pager must not keep the daemon from writing.
     """
-    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"timeout": 10.0})
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"timeout": BUSY_S})
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     return engine
@@ -54,7 +57,21 @@ def upgrade(engine: Engine) -> None:
             elif found < REVISION:
                 _migrate(connection)
     except (SQLAlchemyError, sqlite3.Error) as error:
-        raise JournalError(f"journal {engine.url.database}: {getattr(error, 'orig', None) or error}") from error
+        raise explained(error, engine.url.database) from error
+
+
+def require_present(connection: Connection) -> None:
+    """Refuse to write to a journal whose schema is another one: bringing it up is the daemon's business."""
+    found = _revision(connection)
+    if found != REVISION:
+        what = "it is no journal" if found is None else f"its schema is {found}, this version's is {REVISION}"
+        raise JournalError(f"journal {connection.engine.url.database}: {what}; `listener run` brings it up to date")
+
+
+def sync_commits(connection: Connection) -> None:
+    """Have every commit of a connection synced to disk before it returns."""
+    if connection.dialect.name == "sqlite":
+        connection.connection.cursor().execute("PRAGMA synchronous=FULL")
 
 
 def require(path: Path) -> None:

@@ -67,11 +67,12 @@ _EXPIRE = Statement(
     .returning(tasks.c.id)
 )
 _mine = and_(tasks.c.id == bindparam("row"), tasks.c.claim == bindparam("held"), in_state(State.RUNNING))
-# A row whose digest another one holds is passed over; who counts the changed rows finds out.
+# Written once: a row that has a signature gets no other. One whose digest another row holds is passed over as well; who
+# counts the changed rows finds out.
 _SIGN = Statement(
     update(tasks)
     .prefix_with("OR IGNORE", dialect="sqlite")
-    .where(_mine)
+    .where(_mine, tasks.c.signature.is_(None))
     .values(
         state=State.READY,
         error=None,

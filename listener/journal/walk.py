@@ -126,7 +126,8 @@ class Walk:
 
     def _take_off(self, connection: Connection, these: ColumnElement[bool], now: int) -> tuple[int, int]:
         on_chain = and_(these, tasks.c.canonical)
-        rows = connection.execute(select(tasks.c.id, tasks.c.state, tasks.c.sent_at).where(on_chain)).all()
+        columns = (tasks.c.id, tasks.c.state, tasks.c.digest, tasks.c.sent_at, tasks.c.retried_at)
+        rows = connection.execute(select(*columns).where(on_chain)).all()
         sent = [row.id for row in rows if self._may_be_sent(row)]
         open_states = (State.PENDING, State.RUNNING, State.READY)
         unsent = [row.id for row in rows if row.state in open_states and not self._may_be_sent(row)]
@@ -139,8 +140,10 @@ class Walk:
 
     def _may_be_sent(self, row: Any) -> bool:
         if row.state == State.READY:
-            return row.sent_at is not None or row.id in self.touched
-        return row.state == State.ACCEPTED or row.sent_at is not None
+            return row.sent_at is not None or row.retried_at is not None or row.id in self.touched
+        # What was put away with its payload may have been on its way at that moment.
+        put_away = row.state in (State.DISCARDED, State.EXPIRED) and row.digest is not None
+        return row.state == State.ACCEPTED or row.sent_at is not None or put_away
 
     def _has_off_chain(self, connection: Connection, chain: str) -> bool:
         """Tell whether the chain has rows of blocks that left it; asked of the database once, then known."""

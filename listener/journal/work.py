@@ -116,6 +116,7 @@ class Parcel:
     block_number: int
     created_at: int
     sent_at: int | None  # of the first send
+    retried_at: int | None  # when an operator had it sent again
     sends: int
     payload: Payload
     fresh: bool  # finished by this process and not handed out before

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from listener.errors import JournalError
+from listener.journal.faults import explained
 
 T = TypeVar("T")
 GROUP = 64  # pieces of work in one commit at the most: more would only delay the first of them
@@ -104,7 +104,7 @@ class Writer:
         """Turn what the database said into our own error; the driver's come bare from the statements run on it."""
         if not isinstance(error, (SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error)):
             return error
-        failure = JournalError(f"journal: {getattr(error, 'orig', None) or error}; nothing of this step was written")
+        failure = explained(error, self._engine.url.database, "nothing of this step was written")
         failure.__cause__ = error
         return failure
 

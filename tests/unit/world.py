@@ -13,7 +13,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from listener.journal import ChainRow, Claimed, Due, Frontier, Journal, Parcel, RuleFacts, Sent, Signed, Step, Written
+from listener.journal import (
+    ChainRow,
+    Claimed,
+    Due,
+    Frontier,
+    Journal,
+    Parcel,
+    RuleFacts,
+    Sent,
+    Signed,
+    Step,
+    Written,
+    now_us,
+)
+from listener.journal.database import open_engine
+from listener.journal.operator import Decided
 from listener.model import Block, Cursor, Log, Occasion, State, TaskResult
 from listener.signing import Signer
 
@@ -160,6 +175,18 @@ class World:
     def states(self) -> list[str]:
         """The state of every task, in the order of their ids."""
         return [row["state"] for row in self.rows().values()]
+
+    def change(self, sql: str) -> None:
+        """Write to the file as any other program would."""
+        with contextlib.closing(sqlite3.connect(self.path)) as connection:
+            connection.execute(sql)
+            connection.commit()
+
+    def decide(self, do: Callable[..., Decided], task_id: int = 1, **more: Any) -> Decided:
+        """Have an operator decide of a task, on a connection of his own."""
+        engine = open_engine(self.path)
+        with engine.begin() as connection:
+            return do(connection, task_id, now_us(), **more)
 
     def written_cursor(self) -> Cursor:
         (row,) = query(self.path, "SELECT number, hash FROM chains")
