@@ -46,7 +46,7 @@ def upgrade(engine: Engine) -> None:
     """
     try:
         with engine.begin() as connection:
-            found = _revision(connection)
+            found = revision(connection)
             if found is None:
                 _make(connection)
             elif found > REVISION:
@@ -62,7 +62,7 @@ def upgrade(engine: Engine) -> None:
 
 def require_present(connection: Connection) -> None:
     """Refuse to write to a journal whose schema is another one: bringing it up is the daemon's business."""
-    found = _revision(connection)
+    found = revision(connection)
     if found != REVISION:
         what = "it is no journal" if found is None else f"its schema is {found}, this version's is {REVISION}"
         raise JournalError(f"journal {connection.engine.url.database}: {what}; `listener run` brings it up to date")
@@ -90,7 +90,8 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get("reading") else "BEGIN IMMEDIATE")
 
 
-def _revision(connection: Connection) -> str | None:
+def revision(connection: Connection) -> str | None:
+    """Return the schema that a database has; None when it is no journal."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(select(versions.c.version_num)).scalar()

@@ -15,9 +15,10 @@ from typing import Self
 
 from sqlalchemy import Connection, Engine
 
-from listener.journal import chain_rows, execution
+from listener.journal import chain_rows, execution, held
 from listener.journal.claims import Claims
 from listener.journal.database import open_engine, upgrade
+from listener.journal.held import Past
 from listener.journal.lock import OwnerLock
 from listener.journal.sending import Outbox
 from listener.journal.walk import RuleFacts, Walk
@@ -93,11 +94,38 @@ class Journal:
 
         return await self._writer.run(work)
 
+    async def resume(self, resume_at: str | None) -> int:
+        """
+        Go on with a journal that was restored, as the operator chose; return how many open tasks have expired.
+
+        Raises:
+            NotPossible: it is held, and nothing was chosen.
+            ConfigError: something was chosen, and it is not held.
+
+        """
+        return await self._writer.run(
+            lambda connection: held.release(connection, resume_at, now_us()), durable=resume_at is not None
+        )
+
     # What the follower does
 
     async def chain(self, chain: str) -> chain_rows.ChainRow | None:
         """Return what is written of a chain, or None before its first run."""
         return await self._writer.run(partial(chain_rows.find, chain=chain))
+
+    async def past(self, chain: str) -> Past:
+        """Learn up to which block no new trigger of a chain is executed, and return it."""
+
+        def work(connection: Connection) -> Past:
+            self._walk.past[chain] = past = held.past(connection, chain)
+            return past
+
+        return await self._writer.run(work)
+
+    async def end_gap(self, chain: str, number: int) -> None:
+        """Say up to which block the gap after a backup goes."""
+        await self._writer.run(lambda connection: held.end_gap(connection, chain, number), durable=True)
+        await self.past(chain)
 
     async def begin_chain(self, row: chain_rows.ChainRow) -> None:
         """Write a chain's first cursor."""

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from listener.errors import NotPossible
+from listener.journal import held
 from listener.journal.schema import replaced, tasks
 from listener.journal.work import Sent
 from listener.model import State
@@ -55,6 +56,8 @@ def retry(connection: Connection, task_id: int, now: int, *, re_execute: bool = 
         NotPossible: there is no such task, or its state forbids it; nothing is written.
 
     """
+    if (since := held.reason(connection)) is not None:
+        raise NotPossible(f"the journal is held, {since}; start it with `listener run --resume-at …` first")
     row = _find(connection, task_id)
     _check_retry(row, re_execute=re_execute)
     execute = row.signature is None or re_execute

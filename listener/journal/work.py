@@ -43,6 +43,7 @@ class Written:
     orphaned: int = 0
     revived: int = 0
     paired: int = 0
+    expired: int = 0  # of those appended: journaled, but not to be executed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

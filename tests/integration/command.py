@@ -107,12 +107,12 @@ class Run:
 
 
 @asynccontextmanager
-async def running(config: Path) -> AsyncIterator[Run]:
+async def running(config: Path, *words: str) -> AsyncIterator[Run]:
     """Start the daemon; what is left of it at the end is killed."""
     log = config.with_name("listener.log")
     with log.open("ab") as stderr:
         process = await child.start(
-            *(sys.executable, "-P", "-m", "listener", "run", "--config", str(config)),
+            *(sys.executable, "-P", "-m", "listener", "run", "--config", str(config), *words),
             stdout=stderr,
             stderr=stderr,
             environment=environment(),
