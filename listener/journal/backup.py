@@ -20,6 +20,7 @@ from listener.errors import JournalError, NotPossible
 from listener.journal import held
 from listener.journal.database import BUSY_S, open_engine, revision
 from listener.journal.faults import explained
+from listener.journal.health import damage
 from listener.journal.lock import OwnerLock
 from listener.journal.schema import REVISION, chains
 
@@ -124,7 +125,7 @@ def _copy(source: Path, copy: Path) -> None:
 
 def _finish(copy: Path, source: Path, since: str) -> tuple[str, dict[str, int]]:
     """Check that a copy is a whole journal, and hold it; one that is held stays as it is. Return why, and cursors."""
-    problem = _damage(copy)
+    problem = damage(copy, "integrity_check")
     if problem is not None:
         raise JournalError(f"journal {source}: it is damaged: {problem}; use another backup")
     engine = open_engine(copy)
@@ -147,16 +148,6 @@ def _check_revision(connection: Connection, source: Path) -> None:
         raise JournalError(f"journal {source}: it is no journal")
     if found > REVISION:
         raise JournalError(f"journal {source}: its schema {found} is newer than this version's {REVISION}")
-
-
-def _damage(path: Path) -> str | None:
-    """Return what is wrong with a database file; None when it is whole."""
-    try:
-        with closing(sqlite3.connect(path)) as connection:
-            found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(1)")]
-    except sqlite3.DatabaseError as error:
-        return str(error)
-    return None if found == ["ok"] else found[0].splitlines()[0]
 
 
 def _move_aside(journal: Path) -> Path | None:

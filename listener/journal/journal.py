@@ -15,11 +15,12 @@ from typing import Self
 
 from sqlalchemy import Connection, Engine
 
-from listener.journal import chain_rows, execution, held
+from listener.journal import chain_rows, execution, held, removal
 from listener.journal.claims import Claims
 from listener.journal.database import open_engine, upgrade
 from listener.journal.held import Past
 from listener.journal.lock import OwnerLock
+from listener.journal.removal import Removed
 from listener.journal.sending import Outbox
 from listener.journal.walk import RuleFacts, Walk
 from listener.journal.work import Claimed, Due, Ended, Frontier, Parcel, Sent, Signed, Step, Written
@@ -106,6 +107,23 @@ class Journal:
         return await self._writer.run(
             lambda connection: held.release(connection, resume_at, now_us()), durable=resume_at is not None
         )
+
+    # What the keeper does
+
+    async def remove_tasks(self, after: int, oldest: int) -> Removed:
+        """Remove what may go of the next tasks after an id: those that ended before ``oldest``."""
+
+        def work(connection: Connection) -> Removed:
+            removed = removal.remove_tasks(connection, after, oldest)
+            for chain in removed.chains:
+                self._walk.past[chain] = held.past(connection, chain)
+            return removed
+
+        return await self._writer.run(work)
+
+    async def remove_incidents(self, oldest: int) -> int:
+        """Remove some incidents that ended before ``oldest``; return how many."""
+        return await self._writer.run(lambda connection: removal.remove_incidents(connection, oldest))
 
     # What the follower does
 
