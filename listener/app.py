@@ -22,6 +22,7 @@ from listener.follower import Follower
 from listener.follower.rewind import Rewound
 from listener.handlers import Handler
 from listener.journal import Journal, RuleFacts
+from listener.journal.keeper import Keeper
 from listener.rules.matcher import Matcher
 from listener.runner import Runner, Work
 from listener.signing import Signer
@@ -73,9 +74,20 @@ async def serve(stages: Sequence[Stage], stop: asyncio.Event, grace_s: float = G
             straggler.cancel()
 
 
-async def run(settings: config.Config, matchers: Sequence[Matcher], handlers: Mapping[str, Handler]) -> int:
+async def run(
+    settings: config.Config,
+    matchers: Sequence[Matcher],
+    handlers: Mapping[str, Handler],
+    resume_at: str | None = None,
+) -> int:
     """
     Be the daemon until a signal.
+
+    Args:
+        settings: what the operator wrote.
+        matchers: one for each rule.
+        handlers: by rule.
+        resume_at: how to go on with a journal that was restored: latest or cursor.
 
     Returns:
         The exit code: 0 when asked to stop, 1 when a second signal cut it short.
@@ -100,7 +112,7 @@ async def run(settings: config.Config, matchers: Sequence[Matcher], handlers: Ma
         loop.add_signal_handler(number, on_signal, number.name)
     try:
         async with AsyncExitStack() as edges:
-            stages = await build(settings, matchers, handlers, edges)
+            stages = await build(settings, matchers, handlers, edges, resume_at)
             memory.freeze()
             log.info("daemon.started", stages=[stage.name for stage in stages], rules=len(settings.rules))
             await serve(stages, stop)
@@ -113,7 +125,11 @@ async def run(settings: config.Config, matchers: Sequence[Matcher], handlers: Ma
 
 
 async def build(
-    settings: config.Config, matchers: Sequence[Matcher], handlers: Mapping[str, Handler], edges: AsyncExitStack
+    settings: config.Config,
+    matchers: Sequence[Matcher],
+    handlers: Mapping[str, Handler],
+    edges: AsyncExitStack,
+    resume_at: str | None = None,
 ) -> list[Stage]:
     """Open the edges and make the stages that stand on them; the stack closes the edges in reverse."""
     # Where there are rules, the configuration has made sure of the other three.
@@ -122,6 +138,9 @@ async def build(
     signer = Signer(settings.performer.key.get_secret_value(), settings.performer.address)
     journal = await Journal.open(settings.journal.place, _facts(settings))
     edges.push_async_callback(journal.close)
+    expired = await journal.resume(resume_at)
+    if resume_at is not None:
+        log.warning("journal.resumed", at=resume_at, expired=expired)
     running, ready = await journal.recover({rule.name: rule.max_attempts for rule in settings.rules})
     log.info("journal.opened", url=settings.journal.url.redacted, was_running=running, was_ready=ready)
     session = await edges.enter_async_context(
@@ -148,6 +167,7 @@ async def build(
             in_flight=settings.aggregator.in_flight,
             give_up_after_s=settings.aggregator.give_up_after.total_seconds(),
         ),
+        *([] if settings.journal.keep is None else [Keeper(journal, settings.journal.keep)]),
     ]
 
 

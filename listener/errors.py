@@ -3,6 +3,7 @@ Every error of the project, sorted by what is to be done about it.
 
     ListenerError ─┬─ ConfigError            tell the operator, exit 2
                    ├─ NotAvailable           a part that is not built yet, exit 1
+                   ├─ NotPossible            the state of a task or of the journal forbids it, exit 1
                    ├─ JournalError           cannot remember: stop, exit 1
                    ├─ StageEnded             a stage returned unasked: stop, exit 1
                    ├─ ChainHalted            the chain left us: that chain waits, the others go on
@@ -33,6 +34,10 @@ class ConfigError(ListenerError):
 
 class NotAvailable(ListenerError):
     """A command or a part that is not available yet."""
+
+
+class NotPossible(ListenerError):
+    """What an operator asks for cannot be done in the present state of a task or of the journal."""
 
 
 class JournalError(ListenerError):

@@ -145,7 +145,7 @@ class Submitter:
 
     def _later(self, parcel: Parcel, begun: int, reason: str) -> Sent:
         ended = now_us()
-        if ended - (parcel.sent_at or begun) >= self._give_up_after_us:
+        if ended - (parcel.retried_at or parcel.sent_at or begun) >= self._give_up_after_us:
             return _failed(parcel, begun, f"gave up after {parcel.sends + 1} sends; the last: {reason}")
         pause = _pause(parcel.sends)
         asyncio.get_running_loop().call_later(pause, self._on_ready)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from listener.errors import ConfigError, NotAvailable
+from listener.errors import ConfigError, JournalError, NotAvailable
 
 if TYPE_CHECKING:
     from listener.cli.preflight import Finding
@@ -30,13 +30,14 @@ def check(
     """Check the configuration, the task modules, the ABIs and the key; exit 0 when all is well."""
     from listener.cli.preflight import FAILED, findings  # noqa: PLC0415 -- --help stays quick
 
-    failed: list[str] = []
+    failed: list[Finding] = []
     for finding in findings(config, os.environ, require_key=not offline):
         typer.echo(json.dumps(asdict(finding), ensure_ascii=False) if as_json else _line(finding))
         if finding.status == FAILED:
-            failed.append(finding.problem)
+            failed.append(finding)
     if failed:
-        raise ConfigError("\n".join(failed))
+        is_written_wrong = any(finding.check != "journal" for finding in failed)
+        raise (ConfigError if is_written_wrong else JournalError)("\n".join(each.problem for each in failed))
     if not offline:
         raise NotAvailable("check of chains and aggregator: not available yet; use listener check --offline")
 

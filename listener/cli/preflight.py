@@ -8,9 +8,10 @@ from typing import Literal, ParamSpec
 from pydantic import SecretStr
 
 from listener.config import Config, Rule, load, matcher
-from listener.errors import ConfigError
+from listener.errors import ConfigError, JournalError
 from listener.handlers import handler
 from listener.handlers import load as load_handlers
+from listener.journal.health import look
 from listener.rules.triggers import BlockTrigger, EpochTrigger
 from listener.signing import Signer
 
@@ -26,7 +27,7 @@ class Finding:
     """What one check found."""
 
     status: Literal["ok", "warning", "failed"]
-    check: str  # config | key | rule | handler
+    check: str  # config | key | journal | rule | handler
     detail: str
     remedy: str | None = None  # of a warning or a failure, where its message has one
 
@@ -58,6 +59,7 @@ def findings(path: Path, environ: Mapping[str, str], *, require_key: bool) -> It
         return
     yield Finding(OK, "config", _summary(path, config))
     yield from _key(path, environ, config)
+    yield from _journal(config)
     if not config.rules:
         yield Finding(FAILED, "rule", "there are no rules, so there is nothing to run", "write a [[rules]] block")
     for rule in config.rules:
@@ -79,6 +81,23 @@ def _key(path: Path, environ: Mapping[str, str], config: Config) -> Iterator[Fin
     except ConfigError as error:
         for line in str(error).splitlines():
             yield Finding.of(WARNING, "key", line)
+
+
+def _journal(config: Config) -> Iterator[Finding]:
+    """Look whether the journal is whole, and whether a daemon may go on with it; silent where there is none yet."""
+    path = config.journal.path
+    if not path.exists():
+        return
+    try:
+        health = look(path)
+    except JournalError as error:
+        yield Finding.of(FAILED, "journal", str(error))
+        return
+    if health.held is None:
+        yield Finding(OK, "journal", f"{path}: whole")
+    else:
+        remedy = "start it with `listener run --resume-at latest`, or `--resume-at cursor`"
+        yield Finding(WARNING, "journal", f"{path}: whole, and held {health.held}", remedy)
 
 
 def _agreement(config: Config, folder: Path) -> Iterator[Finding]:

@@ -25,6 +25,13 @@ def run(
     role: Annotated[str, typer.Option(help="What to be: performer; attester and both are not available yet.")] = (
         "performer"
     ),
+    resume_at: Annotated[
+        str | None,
+        typer.Option(
+            help="Once, after a restore: latest executes and sends nothing of the time since the backup; "
+            "cursor all of it, perhaps a second time.",
+        ),
+    ] = None,
 ) -> None:
     """
     Follow the chains and perform tasks, until SIGTERM or Ctrl-C.
@@ -41,12 +48,14 @@ def run(
         raise typer.BadParameter(f"{role} is not a role; it is performer, attester or both", param_hint="--role")
     if role != "performer":
         raise NotAvailable(f"--role {role}: not available yet")
+    if resume_at not in (None, "latest", "cursor"):
+        raise typer.BadParameter(f"{resume_at} is neither latest nor cursor", param_hint="--resume-at")
     memory.share_one_heap()
     settings = load(config, os.environ)
     logs.configure(settings.logs.level, settings.logs.format, settings.secrets)
     ready = matchers(settings)
     found = handlers.load(settings.rules, config.absolute().parent)
-    sys.exit(_run(daemon.run(settings, ready, found)))
+    sys.exit(_run(daemon.run(settings, ready, found, resume_at)))
 
 
 def _run(main: Coroutine[Any, Any, int]) -> int:

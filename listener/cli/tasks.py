@@ -12,17 +12,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from listener.cli.run import CONFIG, ConfigPath
-from listener.errors import ListenerError, NotAvailable
+from listener.errors import NotPossible
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from listener.journal.rows import Filter
 
+States = Annotated[list[str] | None, typer.Option(help="Only this state; may be repeated.")]
+RuleName = Annotated[str | None, typer.Option(help="Only this rule.")]
+Blocks = Annotated[str | None, typer.Option(help="Only this block N, or blocks A..B.")]
+Since = Annotated[str | None, typer.Option(help="Only tasks made at or after this RFC 3339 time.")]
+Until = Annotated[str | None, typer.Option(help="Only tasks made before this RFC 3339 time.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="At most so many.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 SHOWN = ("id", "rule", "state", "block_number", "proof_of_task", "sends", "created_at", "error")
 
-commands = typer.Typer(no_args_is_help=True, help="List and show tasks.")
+commands = typer.Typer(no_args_is_help=True, help="List, show, retry, discard and export tasks.")
 
 
 def register(app: typer.Typer) -> None:
@@ -33,12 +39,12 @@ def register(app: typer.Typer) -> None:
 @commands.command("list")
 def list_(  # noqa: PLR0913, PLR0917 - one for each option
     config: ConfigPath = CONFIG,
-    state: Annotated[list[str] | None, typer.Option(help="Only this state; may be repeated.")] = None,
-    rule: Annotated[str | None, typer.Option(help="Only this rule.")] = None,
-    block: Annotated[str | None, typer.Option(help="Only this block N, or blocks A..B.")] = None,
-    since: Annotated[str | None, typer.Option(help="Only tasks made at or after this RFC 3339 time.")] = None,
-    until: Annotated[str | None, typer.Option(help="Only tasks made before this RFC 3339 time.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
+    state: States = None,
+    rule: RuleName = None,
+    block: Blocks = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = None,
     json: AsJson = False,  # noqa: FBT002 - a flag of the command line
 ) -> None:
     """
@@ -46,16 +52,7 @@ def list_(  # noqa: PLR0913, PLR0917 - one for each option
 
     Example: listener tasks list --state failed --json
     """
-    from listener.journal.rows import Filter  # noqa: PLC0415 - see cli/__init__.py
-
-    wanted = Filter(
-        states=_states(state or []),
-        rule=rule,
-        blocks=_blocks(block),
-        since=_time(since, "--since"),
-        until=_time(until, "--until"),
-        limit=limit,
-    )
+    wanted = _filter(state, rule, block, since, until, limit)
     with reading(config) as connection:
         _print_lines(connection, wanted) if json else _print_table(connection, wanted)
 
@@ -71,36 +68,90 @@ def show(
 
     Example: listener tasks show 17
     """
-    from listener.journal.rows import find_task  # noqa: PLC0415
+    from listener.journal.rows import find_task, list_replaced  # noqa: PLC0415
 
     with reading(config) as connection:
         found = find_task(connection, task)
+        set_aside = [] if found is None or json else list_replaced(connection, task)
     if found is None:
-        raise ListenerError(f"task {task}: there is none of this id; `listener tasks list` shows them")
+        raise NotPossible(f"task {task}: there is none of this id; `listener tasks list` shows them")
     if json:
         _write(found)
         return
     width = max(map(len, found))
     for name, value in found.items():
         typer.echo(f"{name:<{width}}  {'' if value is None else value}")
+    for payload in set_aside:
+        typer.echo("")
+        for name, value in payload.items():
+            typer.echo(f"{name:<{width}}  {value}")
 
 
-@commands.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def retry() -> None:
-    """Not available yet."""
-    raise NotAvailable("tasks retry: not available yet")
+@commands.command()
+def retry(
+    task: Annotated[int, typer.Argument(help="The task's id.")],
+    config: ConfigPath = CONFIG,
+    *,
+    re_execute: Annotated[
+        bool, typer.Option("--re-execute", help="Make a new payload, though there is one; the old one is kept.")
+    ] = False,
+) -> None:
+    """
+    Try a task again: without a payload its handler runs, with one the same bytes are sent.
+
+    The daemon may run meanwhile, and takes it up within seconds.
+
+    Example: listener tasks retry 17
+    """
+    from listener.journal import now_us, operator  # noqa: PLC0415
+
+    with writing(config) as connection:
+        done = operator.retry(connection, task, now_us(), re_execute=re_execute)
+    if done.has_new_payload and done.may_be_sent:
+        typer.echo(
+            f"warning: task {task}: its old payload may have been taken, the new one is a second effect", err=True
+        )
+    what = "its handler runs" if done.now == "pending" else "the same bytes are sent"
+    aside = "; the old payload is set aside, see `listener tasks show`" if done.has_new_payload else ""
+    typer.echo(f"task {task} was {done.before}, is {done.now}: {what} as soon as a daemon takes it up{aside}")
 
 
-@commands.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def discard() -> None:
-    """Not available yet."""
-    raise NotAvailable("tasks discard: not available yet")
+@commands.command()
+def discard(task: Annotated[int, typer.Argument(help="The task's id.")], config: ConfigPath = CONFIG) -> None:
+    """
+    Put a task away: it is neither executed nor sent any more. `retry` takes it back.
+
+    The daemon may run meanwhile. What it has in hand is not called back: the result of a handler is dropped, but a
+    send that has begun may still be taken, and then the task is accepted.
+
+    Example: listener tasks discard 17
+    """
+    from listener.journal import now_us, operator  # noqa: PLC0415
+
+    with writing(config) as connection:
+        done = operator.discard(connection, task, now_us())
+    sent = "; a send of it may have begun, and may still be taken" if done.may_be_sent else ""
+    typer.echo(f"task {task} was {done.before}, is {done.now}{sent}")
 
 
-@commands.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def export() -> None:
-    """Not available yet."""
-    raise NotAvailable("tasks export: not available yet")
+@commands.command()
+def export(  # noqa: PLR0913, PLR0917 - one for each option
+    config: ConfigPath = CONFIG,
+    state: States = None,
+    rule: RuleName = None,
+    block: Blocks = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = None,
+) -> None:
+    """
+    Write tasks as JSON, one object a line with all that `tasks show --json` has, oldest first.
+
+    Example: listener tasks export --since 2026-01-01T00:00:00Z > tasks.jsonl
+    """
+    wanted = _filter(state, rule, block, since, until, limit)
+    with reading(config) as connection:
+        _print_lines(connection, wanted)
 
 
 @contextmanager
@@ -115,6 +166,21 @@ def reading(config: Path) -> Iterator["Connection"]:
     from listener.journal.database import listing  # noqa: PLC0415
 
     with listing(load(config, os.environ, require_key=False).journal.place) as connection:
+        yield connection
+
+
+@contextmanager
+def writing(config: Path) -> Iterator["Connection"]:
+    """
+    Open the journal for one decision, beside a daemon that may own it; synced to disk when this ends.
+
+    Raises:
+        JournalError: as for reading; it is of another version; or somebody holds its write lock.
+    """
+    from listener.config import load  # noqa: PLC0415 - see cli/__init__.py
+    from listener.journal.database import deciding  # noqa: PLC0415
+
+    with deciding(load(config, os.environ, require_key=False).journal.place) as connection:
         yield connection
 
 
@@ -141,6 +207,26 @@ def _write(row: dict[str, Any]) -> None:
     import orjson  # noqa: PLC0415
 
     sys.stdout.buffer.write(orjson.dumps(row) + b"\n")
+
+
+def _filter(  # noqa: PLR0913, PLR0917 - one for each option
+    state: list[str] | None,
+    rule: str | None,
+    block: str | None,
+    since: str | None,
+    until: str | None,
+    limit: int | None,
+) -> "Filter":
+    from listener.journal.rows import Filter  # noqa: PLC0415 - see cli/__init__.py
+
+    return Filter(
+        states=_states(state or []),
+        rule=rule,
+        blocks=_blocks(block),
+        since=_time(since, "--since"),
+        until=_time(until, "--until"),
+        limit=limit,
+    )
 
 
 def _states(given: list[str]) -> list[str]:

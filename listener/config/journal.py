@@ -1,10 +1,11 @@
 """``[journal]``: where tasks are remembered."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import AfterValidator, ValidationInfo
 
+from listener.config.duration import Duration
 from listener.config.surroundings import Surroundings
 from listener.config.url import AnyUrl, Url, server
 from listener.errors import ConfigError
@@ -26,11 +27,10 @@ def _placed(url: Url, info: ValidationInfo) -> Url:
 
 
 class Journal(Table):
-    """The journal's place."""
-
-    not_yet: ClassVar[frozenset[str]] = frozenset({"keep"})
+    """The journal's place, and how long rows stay in it."""
 
     url: Annotated[AnyUrl, AfterValidator(_placed)] = Url("sqlite:///listener.db")
+    keep: Duration | None = None  # how long after its end a row stays; None: for ever
 
     @property
     def place(self) -> Path | Url:

@@ -16,6 +16,7 @@ from listener import config
 from listener.chains import Chain
 from listener.errors import ChainHalted, ChainUnavailable, Overtaken
 from listener.follower.finality import Finality
+from listener.follower.gap import end_gap
 from listener.follower.walker import Walker
 from listener.journal import ChainRow, Journal
 from listener.logs import redacted
@@ -65,6 +66,7 @@ class Follower:
         while True:
             try:
                 row = await self._journal.chain(self._chain.name) or await self._first_run()
+                await end_gap(self._chain, self._journal)
                 return await self._walker(row)
             except ChainUnavailable as error:
                 await self._faults.rest(error)

@@ -217,6 +217,8 @@ class Walker:
                 revived=written.revived,
                 paired=written.paired,
             )
+        if written.expired:
+            log.warning("triggers.expired", chain=step.chain, up_to_block=step.cursor.number, count=written.expired)
         log.debug("chain.walked", chain=step.chain, block=step.cursor.number, appended=written.appended)
 
     async def _check_genesis(self) -> None:

@@ -18,7 +18,10 @@ from sqlalchemy.pool import NullPool
 from listener.config import Url
 from listener.errors import JournalError
 from listener.journal import postgresql
+from listener.journal.faults import explained
 from listener.journal.schema import REVISION, metadata
+
+BUSY_S = 10.0  # how long a write waits for one of another process
 
 # Alembic's own table, so that it finds where to go on from.
 versions = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
@@ -34,7 +37,7 @@ def open_engine(place: Path | Url) -> Engine:
     """
     if isinstance(place, Url):
         return postgresql.open_engine(place)
-    engine = create_engine(f"sqlite:///{place}", poolclass=NullPool, connect_args={"timeout": 10.0})
+    engine = create_engine(f"sqlite:///{place}", poolclass=NullPool, connect_args={"timeout": BUSY_S})
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     return engine
@@ -53,7 +56,7 @@ def upgrade(engine: Engine) -> None:
             with postgresql.reading(connection):
                 postgresql.examine(connection)
         with connection.begin():
-            found = _revision(connection)
+            found = revision(connection)
             if found is None:
                 _make(connection)
             elif found > REVISION:
@@ -86,6 +89,30 @@ def listing(place: Path | Url) -> Iterator[Connection]:
         yield connection
 
 
+@contextmanager
+def deciding(place: Path | Url) -> Iterator[Connection]:
+    """
+    Open a journal for one transaction beside a daemon that may own it, synced to disk when this ends.
+
+    Raises:
+        JournalError: as for ``listing``; it is of another version; or somebody holds its write lock.
+
+    """
+    with listing(place) as connection:
+        if isinstance(place, Path):
+            connection.connection.cursor().execute("PRAGMA synchronous=FULL")
+        else:
+            connection.execution_options(durable=True, mark=None)
+        with connection.begin():
+            found = revision(connection)
+            if found != REVISION:
+                what = "it is no journal" if found is None else f"its schema is {found}, this version's is {REVISION}"
+                raise JournalError(
+                    f"journal {_name_of(connection.engine)}: {what}; `listener run` brings it up to date"
+                )
+            yield connection
+
+
 def require(path: Path) -> None:
     """Refuse to read a journal that is not there: a listing must not make one."""
     if not path.exists():
@@ -103,7 +130,7 @@ def _opened(engine: Engine, wait_s: float = 0.0) -> Iterator[Connection]:
         with engine.connect() as connection:
             yield connection
     except (SQLAlchemyError, sqlite3.Error) as error:
-        raise JournalError(f"journal {_name_of(engine)}: {getattr(error, 'orig', None) or error}") from error
+        raise explained(error, _name_of(engine)) from error
 
 
 def _name_of(engine: Engine) -> str:
@@ -120,7 +147,8 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get("reading") else "BEGIN IMMEDIATE")
 
 
-def _revision(connection: Connection) -> str | None:
+def revision(connection: Connection) -> str | None:
+    """Return the schema that a database has; None when it is no journal."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(select(versions.c.version_num)).scalar()

@@ -87,7 +87,7 @@ _is_held = (
 def _signing(*which: ColumnElement[bool], **claim: Any) -> Update:
     return (
         update(tasks)
-        .where(*which)
+        .where(*which, tasks.c.signature.is_(None))
         .values(
             state=State.READY,
             error=None,
@@ -101,7 +101,8 @@ def _signing(*which: ColumnElement[bool], **claim: Any) -> Update:
     )
 
 
-# A row whose digest another one holds is passed over; who counts the changed rows finds out.
+# Written once: a row that has a signature gets no other. One whose digest another row holds is passed over as well; who
+# counts the changed rows finds out.
 _SIGN = Statement(
     _signing(_mine).prefix_with("OR IGNORE", dialect="sqlite"),
     postgresql=lambda: _signing(_ours, ~_is_held, **shared.freed),

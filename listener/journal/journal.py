@@ -21,11 +21,13 @@ from sqlalchemy import Connection, Engine
 from listener import metrics
 from listener.config import Url
 from listener.errors import JournalError, Overtaken
-from listener.journal import chain_rows, execution, lease
+from listener.journal import chain_rows, execution, held, lease, removal
 from listener.journal.claims import Claims
 from listener.journal.database import open_engine, upgrade
+from listener.journal.held import Past
 from listener.journal.lease import ALONE, Lease
 from listener.journal.lock import OwnerLock
+from listener.journal.removal import Removed
 from listener.journal.sending import Outbox
 from listener.journal.session import Session, SharedSession
 from listener.journal.walk import RuleFacts, Walk
@@ -166,11 +168,55 @@ class Journal:
 
         return restore
 
+    async def resume(self, resume_at: str | None) -> int:
+        """
+        Go on with a journal that was restored, as the operator chose; return how many open tasks have expired.
+
+        Raises:
+            NotPossible: it is held, and nothing was chosen.
+            ConfigError: something was chosen, and it is not held.
+
+        """
+        return await self._writer.run(
+            lambda connection: held.release(connection, resume_at, now_us()), durable=resume_at is not None
+        )
+
+    # What the keeper does
+
+    async def remove_tasks(self, after: int, oldest: int) -> Removed:
+        """Remove what may go of the next tasks after an id: those that ended before ``oldest``."""
+
+        def work(connection: Connection) -> Removed:
+            removed = removal.remove_tasks(connection, after, oldest)
+            for chain in removed.chains:
+                self._walk.past[chain] = held.past(connection, chain)
+            return removed
+
+        return await self._writer.run(work)
+
+    async def remove_incidents(self, oldest: int) -> int:
+        """Remove some incidents that ended before ``oldest``; return how many."""
+        return await self._writer.run(lambda connection: removal.remove_incidents(connection, oldest))
+
     # What the follower does
 
     async def chain(self, chain: str) -> chain_rows.ChainRow | None:
         """Return what is written of a chain, or None before its first run."""
         return await self._writer.run(partial(chain_rows.find, chain=chain))
+
+    async def past(self, chain: str) -> Past:
+        """Learn up to which block no new trigger of a chain is executed, and return it."""
+
+        def work(connection: Connection) -> Past:
+            self._walk.past[chain] = past = held.past(connection, chain)
+            return past
+
+        return await self._writer.run(work)
+
+    async def end_gap(self, chain: str, number: int) -> None:
+        """Say up to which block the gap after a backup goes."""
+        await self._writer.run(lambda connection: held.end_gap(connection, chain, number), durable=True)
+        await self.past(chain)
 
     async def begin_chain(self, row: chain_rows.ChainRow) -> chain_rows.ChainRow:
         """Write a chain's first cursor, unless another process was faster; return what is written."""

@@ -26,8 +26,12 @@ class OwnerLock:
             raise JournalError(
                 f"journal {journal}: process {holder} owns it; stop that one, or give this one its own journal.url"
             ) from error
-        os.ftruncate(self._fd, 0)
-        os.write(self._fd, f"{os.getpid()}\n".encode())
+        try:
+            os.ftruncate(self._fd, 0)
+            os.write(self._fd, f"{os.getpid()}\n".encode())
+        except OSError as error:
+            os.close(self._fd)
+            raise JournalError(f"journal {journal}: {error.strerror}; make room, and start again") from error
 
     def release(self) -> None:
         """Let another process own the journal. The file stays: removing it would let two owners lock two files."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select
 
-from listener.journal.schema import chains, tasks
+from listener.journal.schema import chains, replaced, tasks
 
 FIELDS = (
     "id",
@@ -44,7 +44,7 @@ FIELDS = (
     "outcome_transaction_hash",
     "error",
 )
-_TIMES = frozenset({"created_at", "sent_at", "accepted_at", "settled_at"})
+_TIMES = frozenset({"created_at", "sent_at", "accepted_at", "settled_at", "replaced_at"})
 _COLUMNS = [tasks.c[name] for name in FIELDS]
 
 
@@ -71,6 +71,15 @@ def find_task(connection: Connection, task_id: int) -> dict[str, Any] | None:
     """Return one task, or None."""
     row = _reading(connection).execute(select(*_COLUMNS).where(tasks.c.id == task_id)).first()
     return None if row is None else as_task(row)
+
+
+def list_replaced(connection: Connection, task_id: int) -> list[dict[str, Any]]:
+    """Return the payloads of a task that an operator had replaced, oldest first."""
+    names = ("replaced_at", "proof_of_task", "data", "performer", "digest", "signature")
+    rows = _reading(connection).execute(
+        select(*(replaced.c[name] for name in names)).where(replaced.c.task_id == task_id).order_by(replaced.c.id)
+    )
+    return [{name: _shown(name, value) for name, value in zip(names, row, strict=True)} for row in rows]
 
 
 def list_chains(connection: Connection) -> list[dict[str, Any]]:

@@ -95,6 +95,7 @@ tasks = Table(
     Column("ages_from", BigInteger, nullable=False),  # Unix seconds; what max_age counts from
     Column("created_at", BigInteger, nullable=False),
     Column("sent_at", BigInteger),
+    Column("retried_at", BigInteger),  # an operator had its payload sent again: it counts as sent, give_up_after anew
     Column("accepted_at", BigInteger),
     Column("settled_at", BigInteger),
     Column("task_number", BigInteger),
@@ -133,7 +134,7 @@ incidents = Table(
 )
 
 # What is to be known of the journal as a whole, by name.
-facts = Table("facts", metadata, Column("name", String(32), primary_key=True), Column("value", Text, nullable=False))
+facts = Table("facts", metadata, Column("name", String(96), primary_key=True), Column("value", Text, nullable=False))
 
 
 def in_state(state: str) -> ColumnElement[bool]:

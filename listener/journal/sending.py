@@ -14,6 +14,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Select, Update, bi
 
 from listener.journal import lease as shared
 from listener.journal.lease import ALONE, Lease
+from listener.journal.operator import settle_discarded
 from listener.journal.schema import in_state, tasks
 from listener.journal.statement import Statement
 from listener.journal.work import Parcel, Sent, as_text
@@ -36,6 +37,8 @@ _COLUMNS = (
     tasks.c.performer,
     tasks.c.digest,
     tasks.c.signature,
+    tasks.c.retried_at,
+    tasks.c.claim,
 )
 
 
@@ -48,7 +51,7 @@ def _ready(*which: ColumnElement[bool]) -> Select[Any]:
 def _outcome(sent_at: ColumnElement[Any], *which: ColumnElement[bool], **claim: Any) -> Update:
     return (
         update(tasks)
-        .where(tasks.c.id == bindparam("row"), in_state(State.READY), *which)
+        .where(tasks.c.id == bindparam("row"), tasks.c.claim == bindparam("held"), in_state(State.READY), *which)
         .values(
             state=bindparam("to"),
             sends=tasks.c.sends + 1,
@@ -85,7 +88,7 @@ class Outbox:
     def __init__(self, touched: set[int], lease: Lease = ALONE) -> None:
         self.touched = touched
         self._lease = lease
-        self._in_hand: set[int] = set()
+        self._in_hand: dict[int, int] = {}  # with the claim they had: an operator may take a row away from us
         self._given = 0
         self._room = 0
 
@@ -120,17 +123,25 @@ class Outbox:
         parcels = [_parcel(row, fresh=row[0] not in self.touched) for row in rows]
         if self._lease.is_shared and parcels:
             _BEGIN.run(connection, [{"row": parcel.id, "now": now, **self._lease.bound} for parcel in parcels])
+        claims = {row[0]: row[-1] for row in rows}
         self._room -= len(parcels)
         self._given += len(parcels)
-        self._in_hand.update(parcel.id for parcel in parcels)
+        self._in_hand.update(claims)
         self.touched.update(parcel.id for parcel in parcels)
         return parcels
 
     def take_back(self, connection: Connection, sent: Sequence[Sent]) -> None:
-        """Store what became of sends."""
-        _SENT.run(connection, [_sent_row(item) | self._lease.bound for item in sent])
+        """
+        Store what became of sends.
+
+        A task that an operator discarded while it was on its way stays discarded, unless it was taken all the same. One
+        that he had executed anew has another claim, and learns nothing of a send of its old payload.
+        """
+        rows = [_sent_row(item, self._in_hand[item.id]) | self._lease.bound for item in sent]
+        if _SENT.run(connection, rows) != len(rows):
+            settle_discarded(connection, sent, self._in_hand)
         for item in sent:
-            self._in_hand.discard(item.id)
+            del self._in_hand[item.id]
             if item.state != State.READY:
                 self.touched.discard(item.id)
 
@@ -154,8 +165,9 @@ class Outbox:
 
 def _parcel(row: Sequence[Any], *, fresh: bool) -> Parcel:
     task_id, rule, chain, number, created_at, sent_at, sends, proof, data, definition, performer, digest, signature = (
-        row
+        row[:13]
     )
+    retried_at = row[13]
     return Parcel(
         id=task_id,
         rule=rule,
@@ -163,16 +175,18 @@ def _parcel(row: Sequence[Any], *, fresh: bool) -> Parcel:
         block_number=number,
         created_at=created_at,
         sent_at=sent_at,
+        retried_at=retried_at,
         sends=sends,
-        fresh=fresh and sent_at is None,
+        fresh=fresh and sent_at is None and retried_at is None,
         payload=Payload(proof, data, definition, performer, digest, signature),
     )
 
 
-def _sent_row(item: Sent) -> dict[str, Any]:
+def _sent_row(item: Sent, held: int) -> dict[str, Any]:
     accepted = item.state == State.ACCEPTED
     return {
         "row": item.id,
+        "held": held,
         "to": item.state,
         "begun": item.sent_at,
         "accepted": item.ended_at if accepted else None,

@@ -18,10 +18,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from listener import metrics
 from listener.errors import JournalError
 from listener.journal import postgresql
+from listener.journal.faults import explained
 
 log = structlog.get_logger()
 
 Run = Callable[[Connection], Any]
+_SO = "nothing of this step was written"
 REDO_S = 60.0  # for a server that went away, from the first fault to the commit
 _TRY_AGAIN = frozenset({"40001", "40P01"})  # serialization failure, deadlock: the server undid it by itself
 
@@ -47,12 +49,12 @@ class Session:
         """Turn what the database said into our own error; the driver's come bare from the statements run on it."""
         if not isinstance(error, (SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error)):
             return error
-        failure = JournalError(f"journal: {self._said(error)}; nothing of this step was written")
+        failure = self._explained(error)
         failure.__cause__ = error
         return failure
 
-    def _said(self, error: Exception) -> str:
-        return str(getattr(error, "orig", None) or error)
+    def _explained(self, error: Exception) -> JournalError:
+        return explained(error, self._engine.url.database, _SO)
 
     def close(self) -> None:
         """Close the connection."""
@@ -106,6 +108,9 @@ class SharedSession(Session):
                 restore()
             else:
                 return results
+
+    def _explained(self, error: Exception) -> JournalError:
+        return JournalError(f"journal: {self._said(error)}; {_SO}")
 
     def _said(self, error: Exception) -> str:
         return postgresql.said(self._engine, error)

@@ -19,8 +19,10 @@ from sqlalchemy.dialects import postgresql  # SQLAlchemy has loaded it anyway; p
 
 from listener.errors import Overtaken
 from listener.journal.chain_rows import ChainRow
+from listener.journal.chain_rows import find as find_chain
 from listener.journal.chain_rows import replace as replace_chain
 from listener.journal.digests import conflicts_of
+from listener.journal.held import IN_GAP, Past, forget
 from listener.journal.schema import blocks, chains, tasks
 from listener.journal.statement import Statement
 from listener.journal.work import Step, Written
@@ -68,6 +70,9 @@ _APPEND = Statement(
 _CAUSE = (tasks.c.id, tasks.c.rule, tasks.c.block_number, tasks.c.transaction_hash, tasks.c.log)
 
 
+Appended = tuple[int, int, int]  # rows in all, those that are paired, those that are expired
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleFacts:
     """What the walk needs to know of a rule: the id its tasks carry and whether a cause counts once."""
@@ -88,6 +93,7 @@ class Walk:
     rules: dict[str, RuleFacts]
     touched: set[int] = field(default_factory=set)
     shared: bool = False
+    past: dict[str, Past] = field(default_factory=dict)  # chains with blocks whose new triggers are not executed
     _whole: set[str] = field(default_factory=set)  # chains without rows of blocks that left them
 
     def write(self, connection: Connection, step: Step, chain_id: int, now: int) -> Written:
@@ -105,10 +111,15 @@ class Walk:
         # Only a block that left the chain before can return, and only then can a cause have been sent already.
         again = self._has_off_chain(connection, step.chain)
         revived, resent = self._revive(connection, step, now) if again else (0, 0)
-        appended, paired = self._append(connection, step, chain_id, now, again=again)
+        appended, paired, expired = self._append(connection, step, chain_id, now, again=again)
         self._remember(connection, step)
         return Written(
-            appended=appended, cancelled=cancelled, orphaned=orphaned, revived=revived, paired=paired + resent
+            appended=appended,
+            cancelled=cancelled,
+            orphaned=orphaned,
+            revived=revived,
+            paired=paired + resent,
+            expired=expired,
         )
 
     def save(self) -> Callable[[], None]:
@@ -119,6 +130,11 @@ class Walk:
             self._whole = whole.copy()
 
         return restore
+
+    def excuse(self, chain: str, number: int) -> str | None:
+        """Return why a trigger that is new to the journal is not executed; None when it is."""
+        past = self.past.get(chain)
+        return None if past is None else past.excuse(number)
 
     def rewind(self, connection: Connection, chain: str, ancestor: int, now: int) -> tuple[int, int]:
         """Take everything above block ``ancestor`` off the chain; return how many tasks were cancelled and orphaned."""
@@ -135,12 +151,17 @@ class Walk:
         for part in _chunks(gone):
             more = self._take_off(connection, and_(tasks.c.chain == row.name, tasks.c.block_hash.in_(part)), now)
             cancelled, orphaned = cancelled + more[0], orphaned + more[1]
+        before = find_chain(connection, chain=row.name)
+        if before is not None and before.genesis != row.genesis:
+            forget(connection, row.name)
+            self.past.pop(row.name, None)
         replace_chain(connection, row, now)
         return cancelled, orphaned
 
     def _take_off(self, connection: Connection, these: ColumnElement[bool], now: int) -> tuple[int, int]:
         on_chain = and_(these, tasks.c.canonical)
-        rows = connection.execute(select(tasks.c.id, tasks.c.state, tasks.c.sent_at).where(on_chain)).all()
+        columns = (tasks.c.id, tasks.c.state, tasks.c.digest, tasks.c.sent_at, tasks.c.retried_at)
+        rows = connection.execute(select(*columns).where(on_chain)).all()
         sent = [row.id for row in rows if self._may_be_sent(row)]
         open_states = (State.PENDING, State.RUNNING, State.READY)
         unsent = [row.id for row in rows if row.state in open_states and not self._may_be_sent(row)]
@@ -153,8 +174,10 @@ class Walk:
 
     def _may_be_sent(self, row: Any) -> bool:
         if row.state == State.READY:
-            return row.sent_at is not None or row.id in self.touched
-        return row.state == State.ACCEPTED or row.sent_at is not None
+            return row.sent_at is not None or row.retried_at is not None or row.id in self.touched
+        # What was put away with its payload may have been on its way at that moment.
+        put_away = row.state in (State.DISCARDED, State.EXPIRED) and row.digest is not None
+        return row.state == State.ACCEPTED or row.sent_at is not None or put_away
 
     def _has_off_chain(self, connection: Connection, chain: str) -> bool:
         """Tell whether the chain has rows of blocks that left it; asked once, then known, unless others write too."""
@@ -197,27 +220,37 @@ class Walk:
         for row_id, conflict in conflicts.items():
             # Its effect was claimed by another row while it was cancelled: the digest stays theirs.
             _set(connection, [row_id], digest=None, signature=None, settled_at=now, **conflict.values)
+        in_gap = [row.id for row in back if self.excuse(step.chain, row.block_number) == IN_GAP]
+        dead = [row_id for row_id in in_gap if row_id not in conflicts]
+        _set(connection, dead, state=State.EXPIRED, error=IN_GAP, settled_at=now)
         return len(rows) - len(cancelled) + len(back), len(orphans)
 
-    def _append(self, connection: Connection, step: Step, chain_id: int, now: int, *, again: bool) -> tuple[int, int]:
+    def _append(self, connection: Connection, step: Step, chain_id: int, now: int, *, again: bool) -> Appended:
         if not step.occasions:
-            return 0, 0
+            return 0, 0, 0
         fresh = {occasion.key(chain_id): occasion for occasion in step.occasions}  # a dict: a log may come twice
         orphans: dict[Any, int] = {}
-        if again:
+        in_past = self.excuse(step.chain, step.occasions[0].block.number) is not None  # the lowest block
+        if again or in_past:
             known = _known_keys(connection, list(fresh))
             fresh = {key: occasion for key, occasion in fresh.items() if key not in known}
+        if again:
             orphans = self._pairs(connection, step.chain, [_Cause.of(key, each) for key, each in fresh.items()])
         made = (self._row(key, occasion, step.chain, now, orphans.get(key)) for key, occasion in fresh.items())
-        return _APPEND.run(connection, made) if fresh else 0, len(orphans)
+        dead = [key for key, each in fresh.items() if self.excuse(step.chain, each.block.number)] if in_past else []
+        return _APPEND.run(connection, made) if fresh else 0, len(orphans), len(set(dead) - orphans.keys())
 
     def _row(self, key: str, occasion: Occasion, chain: str, now: int, orphan_id: int | None) -> dict[str, Any]:
         """Return a new task's row; one that was already sent as an orphan is skipped."""
         log = occasion.log
+        excuse = self.excuse(chain, occasion.block.number)
+        ended = {"state": State.PENDING} if excuse is None else {"state": State.EXPIRED, "error": excuse}
+        if orphan_id is not None:
+            ended = _paired(orphan_id, now)
         return {
             "key": key,
             "rule": occasion.rule,
-            "state": State.PENDING if orphan_id is None else State.SKIPPED,
+            "state": ended["state"],
             "trigger": occasion.trigger,
             "chain": chain,
             "block_number": occasion.block.number,
@@ -231,8 +264,8 @@ class Walk:
             "ages_from": occasion.block.timestamp,
             "created_at": now,
             "paired_id": orphan_id,
-            "error": None if orphan_id is None else f"already sent as task {orphan_id}",
-            "settled_at": None if orphan_id is None else now,
+            "error": ended.get("error"),
+            "settled_at": None if ended["state"] == State.PENDING else now,
         }
 
     def _pairs(self, connection: Connection, chain: str, causes: Sequence["_Cause"]) -> dict[Any, int]:

@@ -48,6 +48,7 @@ class Written:
     orphaned: int = 0
     revived: int = 0
     paired: int = 0
+    expired: int = 0  # of those appended: journaled, but not to be executed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +124,7 @@ class Parcel:
     block_number: int
     created_at: int
     sent_at: int | None  # of the first send
+    retried_at: int | None  # when an operator had it sent again
     sends: int
     payload: Payload
     fresh: bool  # finished by this process and not handed out before

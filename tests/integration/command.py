@@ -107,12 +107,12 @@ class Run:
 
 
 @asynccontextmanager
-async def running(config: Path, name: str = "listener") -> AsyncIterator[Run]:
+async def running(config: Path, *words: str, name: str = "listener") -> AsyncIterator[Run]:
     """Start the daemon, its log named ``name``; what is left of it at the end is killed."""
     log = config.with_name(f"{name}.log")
     with log.open("ab") as stderr:
         process = await child.start(
-            *(sys.executable, "-P", "-m", "listener", "run", "--config", str(config)),
+            *(sys.executable, "-P", "-m", "listener", "run", "--config", str(config), *words),
             stdout=stderr,
             stderr=stderr,
             environment=environment(),

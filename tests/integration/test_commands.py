@@ -22,17 +22,12 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
 NOT_YET = [
     ("replay", "--rule", "x", "--from", "1", "--to", "2", "--execute", "--json"),
     ("incidents", "list", "--kind", "gap", "--json"),
-    ("journal", "backup", "file"),
-    ("journal", "restore", "file"),
     ("keys", "new"),
     ("keys", "import"),
     ("keys", "address"),
     ("new", "folder"),
     ("schema",),
     ("status", "--watch"),
-    ("tasks", "retry", "3", "--re-execute"),
-    ("tasks", "discard", "3"),
-    ("tasks", "export"),
     ("run", "--role", "attester"),
     ("run", "--role", "both"),
 ]
@@ -100,6 +95,8 @@ async def test_rows_are_filtered_and_come_oldest_first(config: Path) -> None:
     assert await ids("--block", "12") == [("blocks", 12)]
     assert await ids("--block", "12..13") == everything[2:]
     assert await ids("--limit", "1") == everything[:1]
+    exported = await quickly("tasks", "export", "--rule", "blocks", "--block", "12..13", config=config)
+    assert exported.out == (await quickly("tasks", "list", "--json", "--block", "12..13", config=config)).out
     now = datetime.now(UTC).isoformat()
     assert await ids("--since", now) == []
     assert await ids("--until", now.replace("+00:00", "Z")) == everything
@@ -120,6 +117,8 @@ async def test_a_table_and_one_row_are_for_people(config: Path) -> None:
 async def test_what_cannot_be_meant_is_said_in_a_line(config: Path) -> None:
     for words, code, said in (
         (("tasks", "show", "99"), 1, "task 99"),
+        (("tasks", "retry", "99"), 1, "task 99"),
+        (("tasks", "discard", "99"), 1, "task 99"),
         (("tasks", "list", "--state", "done"), 2, "done is not a state"),
         (("tasks", "list", "--block", "5-7"), 2, "neither N nor A..B"),
         (("tasks", "list", "--since", "yesterday"), 2, "yesterday"),
@@ -156,7 +155,14 @@ async def test_chains_are_listed_for_people_and_for_scripts(config: Path, node: 
 
 
 @pytest.mark.parametrize(
-    "words", [("tasks", "list"), ("tasks", "list", "--json"), ("tasks", "show", "1"), ("chains", "list")]
+    "words",
+    [
+        ("tasks", "list"),
+        ("tasks", "list", "--json"),
+        ("tasks", "show", "1"),
+        ("tasks", "discard", "1"),
+        ("chains", "list"),
+    ],
 )
 @pytest.mark.parametrize("content", [None, b"", b"this is no database, but a text that somebody wrote"], ids=str)
 async def test_a_journal_that_is_not_there_or_is_none_is_one_line(
@@ -184,7 +190,9 @@ async def test_what_is_not_built_yet_says_so(words: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [(), ("run",), ("tasks",), ("tasks", "list"), ("chains", "rewind"), ("incidents",)], ids=" ".join
+    "words",
+    [(), ("run",), ("tasks",), ("tasks", "list"), ("chains", "rewind"), ("journal", "backup"), ("incidents",)],
+    ids=" ".join,
 )
 async def test_help_is_there_for_every_command(words: tuple[str, ...]) -> None:
     answer = await quickly(*words, "--help")

@@ -169,11 +169,11 @@ async def test_a_stopped_daemons_tasks_are_the_others_at_once(
     node: FakeNode, aggregator: Aggregator, tmp_path: Path, database: Url
 ) -> None:
     config = slow_config(tmp_path, node, aggregator, database)
-    async with running(config, "one") as one:
+    async with running(config, name="one") as one:
         await one.logged("chain.begun")
         await node.mine()
         await one.until(lambda: begun(tmp_path))
-        async with running(config, "two") as two:
+        async with running(config, name="two") as two:
             await two.logged("daemon.started")
             one.process.send_signal(signal.SIGTERM)
             await one.logged("daemon.stopping")
@@ -196,7 +196,7 @@ async def test_two_daemons_of_which_one_is_killed_miss_nothing_and_double_nothin
     last = first
     killed_at = 0
 
-    async with running(config, "one") as one, running(config, "two") as two:
+    async with running(config, name="one") as one, running(config, name="two") as two:
         for run in (one, two):
             await run.logged("daemon.started")
         for index in range(40):
@@ -231,7 +231,7 @@ async def test_what_a_killed_daemon_had_in_hand_is_taken_over_when_its_claims_ha
     node: FakeNode, aggregator: Aggregator, tmp_path: Path, database: Url
 ) -> None:
     config = slow_config(tmp_path, node, aggregator, database)
-    async with running(config, "one") as one, running(config, "two") as two:
+    async with running(config, name="one") as one, running(config, name="two") as two:
         for run in (one, two):
             await run.logged("daemon.started")
         await one.until(lambda: Following(config).cursor == 10)

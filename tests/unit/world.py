@@ -15,7 +15,22 @@ from types import TracebackType
 from typing import Any, Self
 
 from listener.config import Url
-from listener.journal import ChainRow, Claimed, Due, Frontier, Journal, Parcel, RuleFacts, Sent, Signed, Step, Written
+from listener.journal import (
+    ChainRow,
+    Claimed,
+    Due,
+    Frontier,
+    Journal,
+    Parcel,
+    RuleFacts,
+    Sent,
+    Signed,
+    Step,
+    Written,
+    now_us,
+)
+from listener.journal.database import open_engine
+from listener.journal.operator import Decided
 from listener.model import Block, Cursor, Log, Occasion, State, TaskResult
 from listener.signing import Signer
 
@@ -172,6 +187,16 @@ class World:
     def states(self) -> list[str]:
         """The state of every task, in the order of their ids."""
         return [row["state"] for row in self.rows().values()]
+
+    def change(self, sql: str) -> None:
+        """Write to it as any other program would."""
+        change(self.place, sql)
+
+    def decide(self, do: Callable[..., Decided], task_id: int = 1, **more: Any) -> Decided:
+        """Have an operator decide of a task, on a connection of his own."""
+        engine = open_engine(self.place)
+        with engine.begin() as connection:
+            return do(connection, task_id, now_us(), **more)
 
     def written_cursor(self) -> Cursor:
         (row,) = query(self.place, "SELECT number, hash FROM chains")

@@ -143,7 +143,7 @@ async def test_the_frontier_is_known_after_each_step(world: World) -> None:
 @pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 async def test_a_full_disk_is_said_and_leaves_nothing_half_written(world: World) -> None:
     await world.walk(fired("blocks", block(11)))
-    pages = query(world.path, "PRAGMA page_count")[0]["page_count"]
+    pages = query(world.place, "PRAGMA page_count")[0]["page_count"]
     await world.journal._writer.run(lambda connection: connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}"))
     occasions = [event("events", block(12), index=index, data=bytes(1000)) for index in range(200)]
     with pytest.raises(JournalError, match="full"):

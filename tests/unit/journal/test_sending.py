@@ -2,7 +2,7 @@
 
 import asyncio
 
-from world import NOW, START, World, block, change, event, fired, sent
+from world import NOW, START, World, block, event, fired, sent
 
 from listener.journal import Parcel, now_us
 from listener.model import State
@@ -80,7 +80,7 @@ async def test_a_send_to_be_repeated_is_handed_out_again_with_the_same_bytes_whe
     await world.restart()
     assert await world.hand_out() == []
     await world.walk(fired("blocks", block(12)))
-    change(world.place, "UPDATE tasks SET not_before = 0")
+    world.change("UPDATE tasks SET not_before = 0")
     (again,) = await world.hand_out()
     assert again.payload == first.payload
     assert (again.sends, again.sent_at, again.fresh) == (1, NOW, False)

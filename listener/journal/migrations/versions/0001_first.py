@@ -66,7 +66,7 @@ def upgrade() -> None:
         sa.Column("detail", sa.Text, nullable=False),
     )
     op.create_table(
-        "facts", sa.Column("name", sa.String(32), primary_key=True), sa.Column("value", sa.Text, nullable=False)
+        "facts", sa.Column("name", sa.String(96), primary_key=True), sa.Column("value", sa.Text, nullable=False)
     )
     _index("tasks_pending", "rule", "id", where="state = 'pending'")
     _index("tasks_running", "id", where="state = 'running'")
@@ -112,6 +112,7 @@ def _task_columns() -> list[sa.Column[object]]:
         sa.Column("ages_from", sa.BigInteger, nullable=False),
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("sent_at", sa.BigInteger),
+        sa.Column("retried_at", sa.BigInteger),
         sa.Column("accepted_at", sa.BigInteger),
         sa.Column("settled_at", sa.BigInteger),
         sa.Column("task_number", sa.BigInteger),
