@@ -2,8 +2,8 @@
 Writes what an operator decides of one task: try it again, or put it away, in the caller's transaction.
 
 Run by a command beside a daemon that owns the journal. The daemon sees it when it polls; what it had in hand meanwhile
-must not undo it. A raised ``claim`` makes a handler's late result, or the answer to a send of a replaced payload,
-change nothing.
+must not undo it: the result of a handler counts on a ``running`` row alone, and executing a task anew raises its
+``claim``, so that what belongs to before, a late result or the answer to a send of the old payload, changes nothing.
 """
 
 from collections.abc import Sequence
@@ -97,8 +97,6 @@ def discard(connection: Connection, task_id: int, now: int) -> Decided:
         raise NotPossible(f"task {row.id} is {row.state}: {what}, there is nothing to put away")
     reason = "by an operator" if row.error is None else f"by an operator; before: {row.error}"
     values: dict[str, Any] = {"state": State.DISCARDED, "error": reason, "settled_at": now}
-    if row.signature is None:
-        values["claim"] = tasks.c.claim + 1  # a handler that works on it works in vain
     _write(connection, row, values)
     return Decided(
         task=row.id,

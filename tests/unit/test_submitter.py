@@ -12,6 +12,7 @@ from world import START, World, block, fired, until
 
 from listener import submitter
 from listener.aggregator import Aggregator
+from listener.journal.operator import retry
 from listener.submitter import Submitter
 
 TAKEN_REPLY = answer(TAKEN)
@@ -141,6 +142,20 @@ async def test_a_task_that_stays_declined_is_given_up_with_its_last_reason(
     assert f"gave up after {sends} sends" in row["error"]
     assert row["settled_at"] is not None
     assert [line["task"] for line in logs if line["event"] == "task.failed"] == [1]
+
+
+@hasty
+async def test_a_retried_task_is_given_up_no_sooner_than_a_new_one(world: World, server: RawServer) -> None:
+    await ready(world, 1)
+    server.reply = rpc_error(-32000, "no attesters are connected")
+    async with submitting(world, server, give_up_after_s=60):
+        await until(lambda: world.row()["sends"] > 0)
+    world.change("UPDATE tasks SET state = 'failed', sent_at = sent_at - 3600000000")  # it was sent an hour ago
+    world.decide(retry)
+    sends = world.row()["sends"]
+    async with submitting(world, server, give_up_after_s=60):
+        await until(lambda: world.row()["sends"] >= sends + 3)
+        assert world.states() == ["ready"]
 
 
 async def test_a_refused_task_fails_at_once_with_the_reason(world: World, server: RawServer, logs: list[Any]) -> None:

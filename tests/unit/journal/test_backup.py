@@ -140,6 +140,23 @@ async def test_what_a_killed_process_left_beside_the_journal_does_not_get_into_t
     assert len(tasks(done.moved_to)) == 29
 
 
+async def test_what_a_reader_keeps_beside_the_journal_does_not_get_into_the_restored_one(
+    tmp_path: Path, copy: Path
+) -> None:
+    async with World(tmp_path / "listener.db") as world:
+        back_up(world.path, copy)
+        reader = sqlite3.connect(world.path, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM tasks").fetchall()  # a listing in somebody's pager
+        await world.walk(*[fired("blocks", block(number)) for number in range(11, 40)])
+    assert len(read(Path(f"{world.path}-wal"))) > 0
+    done = restore(copy, world.path)
+    reader.close()
+    assert tasks(world.path) == []
+    assert done.moved_to is not None
+    assert len(tasks(done.moved_to)) == 29
+
+
 async def test_a_journal_that_cannot_be_read_is_kept_as_it_is_with_what_belongs_to_it(
     world: World, copy: Path, tmp_path: Path
 ) -> None:

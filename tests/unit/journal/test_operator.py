@@ -91,6 +91,18 @@ async def test_a_row_that_was_ready_when_it_was_put_away_counts_as_sent_when_it_
     assert world.row()["orphaned"]
 
 
+async def test_a_retried_payload_that_this_process_did_not_send_yet_counts_as_sent_in_a_reorg(world: World) -> None:
+    await world.walk(event("events", block(11)))
+    await world.execute("events")
+    await world.hand_out()  # and then the process is killed
+    world.decide(discard)
+    await world.restart()
+    world.decide(retry)
+    await world.fork(block(START), event("events", block(11, "b")))
+    assert world.states() == ["ready", "skipped"]
+    assert world.row()["orphaned"]
+
+
 async def test_a_rule_says_once_also_of_what_was_put_away_while_it_was_on_its_way(world: World) -> None:
     await world.walk(event("events", block(11)))
     await world.execute("events")
