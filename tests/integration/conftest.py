@@ -20,6 +20,13 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follower, "HALTED_S", 0.1)
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either_journal(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a file's tests run on both databases."""
+    if request.param == "postgresql":
+        monkeypatch.setattr("following.JOURNAL", request.getfixturevalue("database").get_secret_value())
+
+
 @pytest.fixture
 async def node() -> AsyncIterator[FakeNode]:
     """A fake node whose chain has ten blocks, of which the first is final."""

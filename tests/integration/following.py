@@ -23,6 +23,7 @@ from listener.devnet.accounts import PERFORMER
 from listener.devnet.intent_sender import artifact
 from listener.testing import Emitted
 
+JOURNAL = "sqlite:///listener.db"  # the fixture either_journal puts others in its place
 LIMIT_S = 20.0  # for what takes milliseconds: only a failure waits so long
 CONTRACT = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
 PING_ABI = [
@@ -75,7 +76,7 @@ def write_config(
     chain: str = 'start = "latest"',
     aggregator: str = "http://127.0.0.1:9",  # nobody listens there
     intent_sender: str = CONTRACT,
-    journal: str = "sqlite:///listener.db",
+    journal: str | None = None,
     more: str = "",
 ) -> Path:
     """Write ``config.toml`` and what it names."""
@@ -92,7 +93,7 @@ def write_config(
         f'[contracts.ping]\nchain = "l2"\naddress = "{CONTRACT}"\nabi = "Ping.json"\n'
         f'[contracts.intent_sender]\nchain = "l2"\naddress = "{intent_sender}"\nabi = "IntentSender.json"\n'
         f'[aggregator]\nurl = "{aggregator}"\n'
-        f'[journal]\nurl = "{journal}"\n{more}\n{rules}'
+        f'[journal]\nurl = "{journal or JOURNAL}"\n{more}\n{rules}'
     )
     return path
 

@@ -8,6 +8,8 @@ from following import PINGS, following, ping, write_config
 from listener.devnet.aggregator import Aggregator
 from listener.testing import FakeNode
 
+pytestmark = pytest.mark.usefixtures("either_journal")
+
 
 async def test_confirmations_hold_a_task_until_the_head_is_far_enough(
     node: FakeNode, aggregator: Aggregator, tmp_path: Path

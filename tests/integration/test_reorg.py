@@ -9,6 +9,8 @@ from structlog.testing import capture_logs
 from listener.devnet.aggregator import Aggregator
 from listener.testing import FakeNode
 
+pytestmark = pytest.mark.usefixtures("either_journal")
+
 FOLLOWER = "follower"
 ONCE_BLOCKS = BLOCKS + 'on_reorg = "once"\n'
 RERUN_PINGS = PINGS + 'on_reorg = "rerun"\n'
@@ -166,7 +168,8 @@ async def test_a_node_that_is_behind_is_no_reorg(node: FakeNode, tmp_path: Path)
             await node.mine()
             await daemon.walked(521)
             assert daemon.chain["halted"] is None
-    assert {line["event"] for line in lines if line["log_level"] != "debug"} == {"journal.opened", "chain.begun"}
+    said = {line["event"] for line in lines if line["log_level"] != "debug"}
+    assert said - {"journal.not_crash_safe"} == {"journal.opened", "chain.begun"}  # the tests' server does not sync
     assert daemon.states() == [(number, "pending") for number in range(511, 522)]
 
 

@@ -8,6 +8,8 @@ from following import BLOCKS, PINGS, following, ping, write_config
 from listener.devnet.accounts import ACCOUNTS
 from listener.testing import FakeNode, logs_changed
 
+pytestmark = pytest.mark.usefixtures("either_journal")
+
 FOLLOWER = "follower"
 
 

@@ -343,3 +343,10 @@ def test_a_listing_makes_no_tables(database: Url) -> None:
     with pytest.raises(JournalError, match="it has no tables; `listener run` makes them"), listing(database):
         pass
     assert query(database, "SELECT * FROM pg_tables WHERE schemaname = 'public'") == []
+
+
+def test_a_password_that_a_driver_quotes_is_left_out_of_the_line() -> None:
+    engine = open_engine(Url("postgresql://ann:a%2Fword-7@db.example/tasks?sslpassword=other-8"))
+    error = psycopg.OperationalError('bad conninfo\n\t"user=ann password=a/word-7 sslpassword=other-8"')
+    assert postgresql.said(engine, error) == 'bad conninfo "user=ann password=*** sslpassword=***"'
+    assert postgresql.name_of(engine) == "postgresql://db.example/tasks"
