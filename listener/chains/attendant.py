@@ -11,6 +11,7 @@ from typing import Protocol
 
 import structlog
 
+from listener.chains import silence
 from listener.chains.member import Member
 from listener.chains.websocket import WebsocketEndpoint
 from listener.errors import ChainUnavailable
@@ -55,7 +56,8 @@ class Attendant:
                 now = time.monotonic()
                 due_at = self._due_at()
                 if due_at > now:
-                    await self._rest(due_at - now)
+                    # Not for long with a line: by what it tells, the chain may turn out to be a quick one.
+                    await self._rest(min(due_at - now, silence.SHORTEST_S) if self._is_line else due_at - now)
                 else:
                     await self._attend(now)
         finally:
@@ -72,7 +74,11 @@ class Attendant:
         if member.held:
             return member.health.rest_until
         due_at = self._looked_at + self._look_s
-        return min(due_at, member.silence.over_at) if isinstance(member.endpoint, WebsocketEndpoint) else due_at
+        return min(due_at, member.silence.over_at) if self._is_line else due_at
+
+    @property
+    def _is_line(self) -> bool:
+        return isinstance(self._member.endpoint, WebsocketEndpoint) and self._member.endpoint.connected
 
     async def _rest(self, pause_s: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -97,13 +103,13 @@ class Attendant:
 
     async def _check(self, line: WebsocketEndpoint, now: float) -> None:
         """Ask others, or the line itself, whether blocks came that it did not tell of; if so it is deaf."""
-        silence = self._member.silence
-        silence.looked(now)
-        newest = await self._newest(-1 if silence.told is None else silence.told)
-        if silence.told is not None and newest > silence.told:
+        heard = self._member.silence
+        heard.looked(now)
+        newest = await self._newest(-1 if heard.told is None else heard.told)
+        if heard.told is not None and newest > heard.told:
             line.drop("blocks came that it did not tell of")
         if newest >= 0:
-            silence.told = newest if silence.told is None else max(newest, silence.told)
+            heard.told = newest if heard.told is None else max(newest, heard.told)
 
     async def _newest(self, told: int) -> int:
         """Find a block above ``told``; the number of the newest that was found, or -1."""

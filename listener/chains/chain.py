@@ -17,6 +17,7 @@ from listener.chains.log_reader import LogReader
 from listener.chains.member import Member
 from listener.chains.pool import Missing, Pool
 from listener.chains.quorum import Quorum
+from listener.chains.vote import confirm_gone
 from listener.chains.websocket import WebsocketEndpoint
 from listener.chains.wire import LogQuery, as_block, quantity
 from listener.errors import ChainUnavailable
@@ -160,9 +161,9 @@ class Chain:
         Make sure that a block has left the chain, and that not only one endpoint is behind, forked or another chain's.
 
         Raises:
-            ChainUnavailable: others still hold it, or could not be asked.
+            ChainUnavailable: others still hold it.
         """
-        await self.pool.confirm_gone(cursor)
+        await confirm_gone(self.name, self.pool.members, cursor)
 
 
 async def _together(ask: Callable[[S], Awaitable[T]], subjects: Sequence[S]) -> list[T]:

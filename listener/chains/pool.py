@@ -21,7 +21,7 @@ from listener.chains.silence import BlockTime, Silence
 from listener.chains.websocket import WebsocketEndpoint
 from listener.chains.wire import RpcError, as_block
 from listener.errors import ChainUnavailable
-from listener.model import Block, Cursor
+from listener.model import Block
 
 log = structlog.get_logger()
 
@@ -29,7 +29,6 @@ T = TypeVar("T")
 Ask = Callable[[Member], Awaitable[T]]
 
 ROUNDS = 4  # times that all endpoints are asked while all of them only want fewer calls
-VOTE_S = 3.0  # for an endpoint to say whether it still holds a block
 
 
 class Missing(ChainUnavailable):
@@ -226,48 +225,6 @@ class Pool:
     def changed(self) -> None:
         """Hear that an endpoint came or went."""
         self._on_change()
-
-    # Believing
-
-    async def confirm_gone(self, cursor: Cursor) -> None:
-        """
-        Let all endpoints say whether they hold a block, before it is believed to be gone.
-
-        As many as hold it, or more, outvote those that have another: a node that is behind, on a fork of its own or on
-        another chain is no reorg. Who was outvoted rests. An endpoint that hangs on to the old branch alone is outvoted
-        too, or, where there are only two, found lagging after a while.
-
-        Raises:
-            ChainUnavailable: it is still held, or nobody could be asked.
-        """
-        if len(self.members) == 1:
-            return
-        holders: list[Member] = []
-        others: list[Member] = []
-
-        async def vote(member: Member) -> None:
-            try:
-                async with asyncio.timeout(VOTE_S):
-                    await member.prove()
-                    answer = await member.call("eth_getBlockByNumber", [hex(cursor.number), False])
-            except (ChainUnavailable, TimeoutError):
-                return
-            if isinstance(answer, dict):  # None: it does not get so far, and has no vote
-                (holders if answer.get("hash") == "0x" + cursor.hash.hex() else others).append(member)
-
-        async with asyncio.TaskGroup() as group:
-            for member in self.members:
-                if member.usable and not member.lagging:
-                    group.create_task(vote(member))
-        gone = len(others) > len(holders)
-        now = time.monotonic()
-        if holders:
-            for member in holders if gone else others:
-                member.contradicted(f"block {cursor.number} has another hash elsewhere", now)
-        if holders and not gone:
-            raise ChainUnavailable(
-                f"chain {self._chain}: {holders[0].name} still holds block {cursor.number}, so it is no reorg yet"
-            )
 
 
 def _worse(failure: ChainUnavailable | None, error: ChainUnavailable) -> ChainUnavailable:

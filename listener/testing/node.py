@@ -16,7 +16,7 @@ import orjson
 from aiohttp import WSMsgType, web
 
 from listener.testing.chain import ScriptedBlock, ScriptedChain
-from listener.testing.faults import After, Before, NodeError
+from listener.testing.faults import After, Before, HttpAnswer, NodeError
 
 HOST = "127.0.0.1"
 SUBSCRIPTION = "0x1"
@@ -37,8 +37,9 @@ class FakeNode:
     One node; use it as an async context manager.
 
     ``before`` sees each call first: what it returns is answered (None: the true answer), a ``NodeError`` that it raises
-    is answered as an error, and while it waits nothing is. ``after`` may change the true answer. ``http`` may answer a
-    POST in the place of JSON-RPC.
+    is answered as an error, an ``HttpAnswer`` as that response, and while it waits nothing is. ``after`` may change the
+    true answer, or raise the same. ``http`` may answer every POST in the place of JSON-RPC. ``lag`` blocks of the chain
+    are not known to this node yet. ``deaf`` pushes nothing, though all else works.
     """
 
     def __init__(self, chain: ScriptedChain | None = None, *, chain_id: int = 31337) -> None:
@@ -50,6 +51,8 @@ class FakeNode:
         self.http: web.Response | None = None  # the status and body of every POST
         self.silent = False  # connections stay open, but nothing is answered or pushed
         self.pongs = True  # False: pings are not answered either
+        self.lag = 0  # blocks at the top of the chain that it does not have yet
+        self.deaf = False  # it answers, but pushes nothing
         self.strays = False  # frames that nobody asked for come before each answer
         self.calls: list[tuple[str, list[Any]]] = []
         self.connections = 0  # websockets opened so far
@@ -134,7 +137,10 @@ class FakeNode:
             await asyncio.Event().wait()
         if self.http is not None:
             return web.Response(status=self.http.status, body=self.http.body, headers=self.http.headers)
-        return web.Response(body=await self._answer(await request.read()), content_type="application/json")
+        try:
+            return web.Response(body=await self._answer(await request.read()), content_type="application/json")
+        except HttpAnswer as answer:
+            return web.Response(status=answer.status, text=answer.body, headers=answer.headers)
 
     async def _serve_line(self, request: web.BaseRequest) -> web.WebSocketResponse:
         line = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=0)
@@ -160,14 +166,18 @@ class FakeNode:
     async def _answer_line(self, line: web.WebSocketResponse, raw: bytes | str) -> None:
         if self.silent:
             return
-        answer = await self._answer(raw)
+        try:
+            answer = await self._answer(raw)
+        except HttpAnswer as refusal:
+            error = {"code": refusal.status, "message": refusal.body}
+            answer = orjson.dumps({"jsonrpc": "2.0", "id": orjson.loads(raw)["id"], "error": error})
         with contextlib.suppress(ConnectionError):  # it hung up meanwhile
             for stray in _STRAYS if self.strays else ():
                 await line.send_str(stray.decode())
             await line.send_str(answer.decode())
 
     async def _send_all(self, message: bytes) -> None:
-        for line in [] if self.silent else list(self._lines):
+        for line in [] if self.silent or self.deaf else list(self._lines):
             with contextlib.suppress(ConnectionError):
                 await line.send_str(message.decode())
 
@@ -184,6 +194,8 @@ class FakeNode:
             reply["result"] = result
         except NodeError as error:
             reply["error"] = {"code": error.code, "message": str(error)}
+            if error.data is not None:
+                reply["error"]["data"] = error.data
         return orjson.dumps(reply)
 
     def _call(self, method: str, params: list[Any]) -> Any:
@@ -193,11 +205,11 @@ class FakeNode:
             case "eth_subscribe":
                 return SUBSCRIPTION
             case "eth_blockNumber":
-                return hex(self.chain.head.number)
+                return hex(self._height)
             case "eth_getBlockByNumber":
                 block = self._block(params[0])
             case "eth_getBlockByHash":
-                block = self.chain.with_hash(bytes.fromhex(params[0][2:]))
+                block = self._with_hash(params[0])
             case "eth_getLogs":
                 return [log for log in self._logs(params[0]) if _wanted(log, params[0])]
             case _:
@@ -205,17 +217,25 @@ class FakeNode:
         return None if block is None else block.header()
 
     def _block(self, wanted: str) -> ScriptedBlock | None:
-        numbers = {"latest": self.chain.head.number, "safe": self.chain.safe, "finalized": self.chain.final}
+        numbers = {"latest": self._height, "safe": self.chain.safe, "finalized": self.chain.final}
         number = numbers[wanted] if wanted in numbers else int(wanted, 16)
         if number is None:
             raise NodeError(-32602, f"invalid block tag {wanted}")
-        return self.chain.block(number)
+        return None if number > self._height else self.chain.block(number)
+
+    @property
+    def _height(self) -> int:
+        return max(self.chain.head.number - self.lag, 0)
+
+    def _with_hash(self, text: str) -> ScriptedBlock | None:
+        block = self.chain.with_hash(bytes.fromhex(text[2:]))
+        return None if block is None or block.number > self._height else block
 
     def _logs(self, query: dict[str, Any]) -> list[dict[str, Any]]:
         if "blockHash" not in query:
             first, last = int(query["fromBlock"], 16), int(query["toBlock"], 16)
             return [log for block in self.chain.blocks[first : last + 1] for log in block.logs()]
-        block = self.chain.with_hash(bytes.fromhex(query["blockHash"][2:]))
+        block = self._with_hash(query["blockHash"])
         if block is None:
             raise NodeError(-32000, "unknown block")
         return block.logs()
