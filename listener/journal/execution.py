@@ -12,9 +12,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select, update
 
 from listener.journal.digests import conflicts_of
+from listener.journal.pairs import unpacked
 from listener.journal.schema import in_state, tasks
 from listener.journal.statement import Statement
-from listener.journal.walk import unpacked
 from listener.journal.work import Claimed, Due, Ended, Signed
 from listener.model import State
 
