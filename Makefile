@@ -17,6 +17,7 @@ help:
 	@echo "make test [ARGS=...]   all tests; ARGS go to pytest"
 	@echo "make lint              ruff, mypy, import-linter"
 	@echo "make bench [ARGS=...]  the daemon against a plain script, in tables; ARGS as in python -m bench --help"
+	@echo "make chaos [ARGS=...]  the daemon killed at every step of its work; ARGS as in python -m chaos --help"
 	@echo "make contracts         compile the contracts again"
 	@echo "make lock [ARGS=...]   pin the dependencies again; ARGS=--upgrade takes newer versions"
 	@echo "make clean             remove what make made"
@@ -36,8 +37,8 @@ lint: $(PYTHON_READY)
 bench: $(PYTHON_READY) $(NODE_READY)
 	@$(BIN)/python -m bench $(ARGS)
 
-chaos:
-	@echo "make chaos: not available yet" >&2; exit 1
+chaos: $(PYTHON_READY) $(NODE_READY)
+	@$(BIN)/python -m chaos $(ARGS)
 
 contracts: $(NODE_READY)
 	node listener/devnet/contracts/compile.mjs .

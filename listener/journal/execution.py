@@ -15,9 +15,9 @@ from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, func,
 from listener.journal import lease as shared
 from listener.journal.digests import conflicts_of
 from listener.journal.lease import ALONE, Lease
+from listener.journal.pairs import unpacked
 from listener.journal.schema import chains, in_state, tasks
 from listener.journal.statement import Statement
-from listener.journal.walk import unpacked
 from listener.journal.work import Claimed, Due, Ended, Signed, as_text
 from listener.model import State
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql  # SQLAlchemy has loaded it anyway; psycopg it has not
 
@@ -23,10 +22,11 @@ from listener.journal.chain_rows import find as find_chain
 from listener.journal.chain_rows import replace as replace_chain
 from listener.journal.digests import conflicts_of
 from listener.journal.held import IN_GAP, Past, forget
+from listener.journal.pairs import CAUSE, Cause, Place, first_indexes, packed, pairs_of
 from listener.journal.schema import blocks, chains, tasks
 from listener.journal.statement import Statement
 from listener.journal.work import Step, Written
-from listener.model import Log, Occasion, State
+from listener.model import Occasion, State
 
 _PRUNE = 64  # blocks between two removals of old hashes
 _CHUNK = 500  # values in one IN list: SQLite takes 32766, and a plan is cheap
@@ -67,7 +67,6 @@ _APPEND = Statement(
     insert(tasks).prefix_with("OR IGNORE", dialect="sqlite").values(_row),
     postgresql=lambda: postgresql.insert(tasks).values(_row).on_conflict_do_nothing(index_elements=["key"]).inline(),
 )
-_CAUSE = (tasks.c.id, tasks.c.rule, tasks.c.block_number, tasks.c.transaction_hash, tasks.c.log)
 
 
 Appended = tuple[int, int, int]  # rows in all, those that are paired, those that are expired
@@ -193,7 +192,7 @@ class Walk:
     def _revive(self, connection: Connection, step: Step, now: int) -> tuple[int, int]:
         """Bring back the rows of blocks that are on the chain again; return how many go on, and how many are paired."""
         off_chain = (
-            select(*_CAUSE, tasks.c.state, tasks.c.digest, tasks.c.block_hash)
+            select(*CAUSE, tasks.c.state, tasks.c.digest)
             .where(
                 tasks.c.chain == step.chain,
                 tasks.c.block_number > (step.ancestor or step.after).number,
@@ -207,7 +206,8 @@ class Walk:
         rows = [row for row in connection.execute(off_chain) if row.block_hash in walked]
         _set(connection, [row.id for row in rows], canonical=True, orphaned=False)
         cancelled = [row for row in rows if row.state == State.CANCELLED]
-        orphans = self._pairs(connection, step.chain, [_Cause.of_row(row) for row in cancelled])
+        first = first_indexes(rows)
+        orphans = self._pairs(connection, step.chain, [Cause.of_row(row, first) for row in cancelled])
         for row_id, orphan_id in orphans.items():
             # What was cancelled here was sent from the block in between: it is done, or those bytes go out again.
             _set(connection, [row_id], digest=None, signature=None, **_paired(orphan_id, now))
@@ -233,9 +233,11 @@ class Walk:
         in_past = self.excuse(step.chain, step.occasions[0].block.number) is not None  # the lowest block
         if again or in_past:
             known = _known_keys(connection, list(fresh))
+            first = first_indexes(Place.of(occasion) for occasion in fresh.values())
             fresh = {key: occasion for key, occasion in fresh.items() if key not in known}
         if again:
-            orphans = self._pairs(connection, step.chain, [_Cause.of(key, each) for key, each in fresh.items()])
+            causes = [Cause.of(key, each, first) for key, each in fresh.items()]
+            orphans = self._pairs(connection, step.chain, causes)
         made = (self._row(key, occasion, step.chain, now, orphans.get(key)) for key, occasion in fresh.items())
         dead = [key for key, each in fresh.items() if self.excuse(step.chain, each.block.number)] if in_past else []
         return _APPEND.run(connection, made) if fresh else 0, len(orphans), len(set(dead) - orphans.keys())
@@ -268,32 +270,10 @@ class Walk:
             "settled_at": None if ended["state"] == State.PENDING else now,
         }
 
-    def _pairs(self, connection: Connection, chain: str, causes: Sequence["_Cause"]) -> dict[Any, int]:
+    def _pairs(self, connection: Connection, chain: str, causes: Sequence[Cause]) -> dict[Any, int]:
         """Find, for triggers of ``once`` rules, the orphans that were sent for the same cause: id → the orphan's id."""
         wanted = [cause for cause in causes if cause.rule in self.rules and self.rules[cause.rule].once]
-        if not wanted:
-            return {}
-        pair = tasks.alias("pair")
-        taken = select(pair.c.paired_id).where(pair.c.paired_id == tasks.c.id, pair.c.canonical).exists()
-        resting = connection.execute(
-            select(*_CAUSE)
-            .where(tasks.c.chain == chain, ~tasks.c.canonical, tasks.c.orphaned, ~taken)
-            .order_by(tasks.c.id)
-        )
-        waiting: dict[tuple[str, Any], list[_Cause]] = {}
-        for row in resting:
-            orphan = _Cause.of_row(row)
-            waiting.setdefault(orphan.same, []).append(orphan)
-        pairs: dict[Any, int] = {}
-        # Equal logs first: what is left is paired in log order, for arguments such as block.number do change.
-        for same_log in (True, False):
-            for cause in wanted:
-                orphans = waiting.get(cause.same, [])
-                match = next((orphan for orphan in orphans if not same_log or orphan.log == cause.log), None)
-                if match is not None and cause.id not in pairs:
-                    pairs[cause.id] = match.id
-                    orphans.remove(match)
-        return pairs
+        return pairs_of(connection, chain, wanted) if wanted else {}
 
     @staticmethod
     def _move_cursor(connection: Connection, step: Step, now: int) -> None:
@@ -320,54 +300,9 @@ class Walk:
             connection.execute(delete(blocks).where(old))
 
 
-def packed(log: Log) -> bytes:
-    """Store a log's content so that equal logs are equal bytes."""
-    return orjson.dumps([log.address, [topic.hex() for topic in log.topics], log.data.hex()])
-
-
-def unpacked(stored: bytes, block_number: int, block_hash: bytes, transaction_hash: bytes, index: int) -> Log:
-    """Read back what ``packed`` stored, with its place in the chain."""
-    address, topics, data = orjson.loads(stored)
-    return Log(
-        address=address,
-        topics=tuple(bytes.fromhex(topic) for topic in topics),
-        data=bytes.fromhex(data),
-        block_number=block_number,
-        block_hash=block_hash,
-        transaction_hash=transaction_hash,
-        index=index,
-    )
-
-
 def _paired(orphan_id: int, now: int) -> dict[str, Any]:
     error = f"already sent as task {orphan_id}"
     return {"state": State.SKIPPED, "paired_id": orphan_id, "error": error, "settled_at": now}
-
-
-@dataclass(frozen=True, slots=True)
-class _Cause:
-    """What made a task, as far as it can be recognised in another block; ``id`` says whose it is."""
-
-    id: Any
-    rule: str
-    place: Any  # the transaction's hash, or the block's number where no log was the cause
-    log: bytes | None  # packed
-
-    @property
-    def same(self) -> tuple[str, Any]:
-        return self.rule, self.place
-
-    @classmethod
-    def of(cls, key: str, occasion: Occasion) -> "_Cause":
-        log = occasion.log
-        if log is None:
-            return cls(key, occasion.rule, occasion.block.number, None)
-        return cls(key, occasion.rule, log.transaction_hash, packed(log))
-
-    @classmethod
-    def of_row(cls, row: Any) -> "_Cause":
-        place = row.block_number if row.transaction_hash is None else row.transaction_hash
-        return cls(row.id, row.rule, place, row.log)
 
 
 def _known_keys(connection: Connection, keys: Sequence[str]) -> set[str]:

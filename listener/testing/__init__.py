@@ -1,9 +1,11 @@
 """
-What tests need: a task's context to call it with, and a scripted node to follow.
+What tests need: a task's context to call it with, a scripted node to follow, a scripted aggregator to send to, and a
+line between any two that breaks on command.
 
 Imported by tests alone, ours and those of whoever writes a task.
 """
 
+from listener.testing.aggregator import FakeAggregator, Fault
 from listener.testing.chain import Emitted, ScriptedBlock, ScriptedChain
 from listener.testing.context import context, event
 from listener.testing.faults import (
@@ -18,13 +20,17 @@ from listener.testing.faults import (
     refuses_ranges,
 )
 from listener.testing.node import FakeNode
+from listener.testing.proxy import Proxy
 
 __all__ = [
     "DIALECTS",
     "Emitted",
+    "FakeAggregator",
     "FakeNode",
+    "Fault",
     "HttpAnswer",
     "NodeError",
+    "Proxy",
     "RateLimit",
     "ScriptedBlock",
     "ScriptedChain",

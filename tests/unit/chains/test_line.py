@@ -15,7 +15,7 @@ class Deaf:
     def __init__(self) -> None:
         self.opened = asyncio.Event()
 
-    def on_head(self, header: object) -> None:
+    def on_head(self, _header: object) -> None:
         return
 
     def on_open(self) -> None:
@@ -24,7 +24,7 @@ class Deaf:
     def on_lost(self) -> None:
         return
 
-    def on_wrong_chain(self, error: Exception) -> None:
+    def on_wrong_chain(self, _error: Exception) -> None:
         return
 
 

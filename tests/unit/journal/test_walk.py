@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from world import CHAIN, CHAIN_ID, START, World, block, chain_row, event, fired, hashed
 
 from listener.errors import Overtaken
-from listener.journal.walk import packed, unpacked
+from listener.journal.pairs import packed, unpacked
 from listener.model import Log
 
 
