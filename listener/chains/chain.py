@@ -53,12 +53,13 @@ class Chain:
         self.endpoints: list[Endpoint] = []
         self.lines: list[WebsocketEndpoint] = []  # those of them that push, and must be kept open
         self.pushed: dict[bytes, Block] = {}  # by parent hash: what to walk next
+        self.cuts = 0  # how often the last line that pushed was lost
         self._rest_until: dict[Endpoint, float] = {}
 
     def add(self, url: str, shown: str, session: aiohttp.ClientSession) -> None:
         """Add an endpoint, after those that are preferred to it; ``shown`` is its URL without secrets."""
         if url.startswith("ws"):
-            line = WebsocketEndpoint(url, shown, self.chain_id, self._on_head, self.wake.set)
+            line = WebsocketEndpoint(url, shown, self.chain_id, self._on_head, self._on_change)
             self.lines.append(line)
             self.endpoints.append(line)
         else:
@@ -75,6 +76,12 @@ class Chain:
             self.pushed.pop(next(iter(self.pushed)))
         self.pushed.pop(block.parent_hash, None)
         self.pushed[block.parent_hash] = block
+        self.wake.set()
+
+    def _on_change(self) -> None:
+        """Wake whoever follows: a line was opened, or one that stood was lost."""
+        if not self.pushing:
+            self.cuts += 1
         self.wake.set()
 
     @property

@@ -7,7 +7,7 @@ import typer
 
 from listener.errors import NotAvailable
 
-NAMES = ("replay", "incidents", "journal", "keys", "new", "schema", "status")
+NAMES = ("replay", "journal", "keys", "new", "schema", "status")
 
 
 def register(app: typer.Typer) -> None:

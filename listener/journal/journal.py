@@ -15,7 +15,7 @@ from typing import Self
 
 from sqlalchemy import Connection, Engine
 
-from listener.journal import chain_rows, execution
+from listener.journal import chain_rows, execution, incidents
 from listener.journal.claims import Claims
 from listener.journal.database import open_engine, upgrade
 from listener.journal.lock import OwnerLock
@@ -159,6 +159,15 @@ class Journal:
     async def halt(self, chain: str, reason: str | None) -> None:
         """Write why a chain is not followed, or that it is again."""
         await self._writer.run(partial(chain_rows.halt, chain=chain, reason=reason, now=now_us()))
+
+    async def lose(self, chain: str, reason: str) -> None:
+        """Write that a chain is cut off, from now until ``regain``."""
+        kind = incidents.Kind.RECONNECT
+        await self._writer.run(partial(incidents.record, kind=kind, chain=chain, now=now_us(), detail=reason))
+
+    async def regain(self, chain: str) -> None:
+        """Write that a chain can be read again."""
+        await self._writer.run(partial(incidents.end, kind=incidents.Kind.RECONNECT, chain=chain, now=now_us()))
 
     # What the runner does
 
