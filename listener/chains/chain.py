@@ -47,7 +47,10 @@ class Chain:
         self.chain_id = chain_id
         self.wake = asyncio.Event()
         self.pushed: dict[bytes, Block] = {}  # by parent hash: what to walk next
-        self.pool = Pool(name, max_lag_s=max_lag_s, silence_s=silence_s, on_head=self._on_head, on_change=self.wake.set)
+        self.cuts = 0  # how often the last line that pushed was lost
+        self.pool = Pool(
+            name, max_lag_s=max_lag_s, silence_s=silence_s, on_head=self._on_head, on_change=self._on_change
+        )
         self._quorum = Quorum(name, self.pool, quorum)
         self._logs = LogReader(name, self.pool, self._quorum)
 
@@ -69,6 +72,12 @@ class Chain:
                 self.pushed.pop(next(iter(self.pushed)))
             self.pushed.pop(block.parent_hash, None)
             self.pushed[block.parent_hash] = block
+        self.wake.set()
+
+    def _on_change(self) -> None:
+        """Wake whoever follows: a line was opened, or one that stood was lost."""
+        if not self.pushing:
+            self.cuts += 1
         self.wake.set()
 
     @property

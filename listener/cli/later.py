@@ -7,7 +7,7 @@ import typer
 
 from listener.errors import NotAvailable
 
-NAMES = ("replay", "incidents", "keys", "new", "schema", "status")
+NAMES = ("replay", "keys", "new", "schema", "status")
 
 
 def register(app: typer.Typer) -> None:

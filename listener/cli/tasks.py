@@ -223,8 +223,8 @@ def _filter(  # noqa: PLR0913, PLR0917 - one for each option
         states=_states(state or []),
         rule=rule,
         blocks=_blocks(block),
-        since=_time(since, "--since"),
-        until=_time(until, "--until"),
+        since=as_micros(since, "--since"),
+        until=as_micros(until, "--until"),
         limit=limit,
     )
 
@@ -248,7 +248,8 @@ def _blocks(text: str | None) -> tuple[int, int] | None:
     return first, int(found[2] or first)
 
 
-def _time(text: str | None, option: str) -> int | None:
+def as_micros(text: str | None, option: str) -> int | None:
+    """Read an option that is a time, as microseconds since the epoch."""
     if text is None:
         return None
     try:

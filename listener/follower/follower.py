@@ -49,7 +49,7 @@ class Follower:
         self._matchers = matchers
         self._journal = journal
         self._eager = eager
-        self._faults = _Faults(chain.name)
+        self._faults = _Faults(chain.name, journal)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow until asked to stop; a step is written whole or not at all, so that stopping need not wait for one."""
@@ -65,9 +65,10 @@ class Follower:
                 await self._chain.opened()
         while True:
             try:
-                row = await self._journal.chain(self._chain.name) or await self._first_run()
+                known = await self._journal.chain(self._chain.name)
+                row = known or await self._first_run()
                 await end_gap(self._chain, self._journal)
-                return await self._walker(row)
+                return await self._walker(row, first=known is None)
             except ChainUnavailable as error:
                 await self._faults.rest(error)
 
@@ -92,18 +93,22 @@ class Follower:
         log.info("chain.begun", chain=self._chain.name, after_block=row.cursor.number)
         return row
 
-    async def _walker(self, row: ChainRow) -> Walker:
+    async def _walker(self, row: ChainRow, *, first: bool) -> Walker:
         fingerprints = {matcher.name: matcher.fingerprint for matcher in self._matchers}
         since = await self._journal.adopt_rules(row.name, fingerprints, self._settings.start)
         finality = Finality(self._chain, final_after=self._settings.final_after, final=row.final, eager=self._eager)
         self._journal.stand(row.name, row.cursor, finality.frontier(row.cursor.number, row.cursor.number))
         matchers = [replace(matcher, since=since[matcher.name]) for matcher in self._matchers]
-        return Walker(self._chain, matchers, finality, self._journal, bloom=self._settings.bloom)
+        return Walker(self._chain, matchers, finality, self._journal, bloom=self._settings.bloom, first=first)
 
     async def _follow(self) -> None:
         walker = await self._begin()
+        cuts = 0  # of the lines, as far as they are written
         while True:
             self._chain.wake.clear()
+            if self._chain.cuts != cuts:
+                await self._faults.cut_off("the line that tells of new blocks was lost")
+                walker.away = True
             before = walker.cursor
             try:
                 await self._journal.refresh(self._chain.name)
@@ -114,10 +119,12 @@ class Follower:
                 await self._stand_still(walker, str(halted))
             except ChainUnavailable as error:
                 if walker.cursor != before:
-                    self._faults.end()  # it went on for a while: no longer the same outage
+                    await self._faults.end()  # it went on for a while: no longer the same outage
                 await self._faults.rest(error)
+                walker.away = True
             else:
-                self._faults.end()
+                if await self._faults.end():
+                    cuts = self._chain.cuts  # what was lost meanwhile was the same outage
                 self._journal.look(self._chain.name)
                 await self._wait_for_news(walker)
 
@@ -149,11 +156,19 @@ class Follower:
 
 
 class _Faults:
-    """The failures in a row of one chain: an outage is one warning, and rests that grow."""
+    """The failures in a row of one chain: an outage is one warning, one incident, and rests that grow."""
 
-    def __init__(self, chain: str) -> None:
+    def __init__(self, chain: str, journal: Journal) -> None:
         self._chain = chain
+        self._journal = journal
         self._count = 0
+        self._cut_off: bool | None = None  # None: an earlier process may have left it so
+
+    async def cut_off(self, reason: str) -> None:
+        """Write that an outage began, unless it lasts already."""
+        if not self._cut_off:
+            self._cut_off = True
+            await self._journal.lose(self._chain, reason)
 
     async def rest(self, error: ChainUnavailable) -> None:
         """Leave the chain alone for a moment."""
@@ -161,10 +176,15 @@ class _Faults:
         level("chain.unavailable", chain=self._chain, reason=str(error))
         pause = min(LONGEST_REST_S, AFTER_FAULT_S * 2 ** min(self._count, 10))
         self._count += 1
+        await self.cut_off(str(error))
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
 
-    def end(self) -> None:
-        """Say that the chain can be read again."""
+    async def end(self) -> bool:
+        """Say that the chain can be read again; True where an outage of this process ended so."""
+        was_cut_off, self._cut_off = self._cut_off, False
+        if was_cut_off is not False:
+            await self._journal.regain(self._chain)
         if self._count:
             log.info("chain.available", chain=self._chain, failures=self._count)
             self._count = 0
+        return bool(was_cut_off)

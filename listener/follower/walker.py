@@ -32,16 +32,29 @@ class Walker:
 
     Args:
         bloom: whether a header's bloom may excuse from reading the block's logs.
+        first: the walk begins where the operator wanted it to, so that what lies ahead is no gap.
+
+    Set ``away`` where blocks may have come that nobody could tell of: the process was down, or the chain was cut off.
     """
 
-    def __init__(
-        self, chain: Chain, matchers: Sequence[Matcher], finality: Finality, journal: Journal, *, bloom: bool
+    def __init__(  # noqa: PLR0913 - all that a walk needs
+        self,
+        chain: Chain,
+        matchers: Sequence[Matcher],
+        finality: Finality,
+        journal: Journal,
+        *,
+        bloom: bool,
+        first: bool,
     ) -> None:
         self._chain = chain
         self._matchers = matchers
         self._finality = finality
         self._journal = journal
         self._bloom = bloom
+        self._first = first
+        self.away = not first
+        self._untold: tuple[int, int] | None = None
         self._filters = [matcher.filter for matcher in matchers if matcher.filter is not None]
         self._query = LogQuery.union((each.address, each.topics) for each in self._filters)
         self._ranges = RangeReader(chain, matchers, self._query)
@@ -59,11 +72,13 @@ class Walker:
             ChainHalted: the chain left us below its final block.
             ChainUnavailable: it could not be read; what was written stays, the next call goes on from there.
         """
+        self._untold = None
         pushed = self._take_pushed()
         if pushed:
             await self._walk(pushed, pushed[-1].number)
         else:
             await self._catch_up()
+        self._first = self.away = False
         await self._finality.look(self.cursor.number)
 
     def _take_pushed(self) -> list[Block]:
@@ -80,11 +95,14 @@ class Walker:
 
     async def _catch_up(self) -> None:
         """Ask for the head and walk to it."""
+        asked = False
         while True:
             head = await self._chain.header("latest")
             cursor = self.cursor
             if head is None or head.hash == cursor.hash or await self._is_behind(head, cursor):
                 return
+            self._untold = None if asked else self._untold_of(head)
+            asked = True
             await self._finality.look(head.number)
             if self._finality.final - cursor.number >= RANGE_FROM:
                 follows = await self._read_range(head)
@@ -94,6 +112,22 @@ class Walker:
                 await self._reorganise(head)
             elif self.cursor == head.cursor:
                 return
+
+    def _untold_of(self, head: Block) -> tuple[int, int] | None:
+        """
+        Return first and last of the blocks ahead that should have been pushed and were not.
+
+        Where nothing pushes, blocks that come between two looks are no gap; nor is the one block that may be told of
+        in this moment.
+        """
+        cursor = self.cursor
+        if self._first or head.number - cursor.number < 2 or not (self.away or self._chain.pushing):
+            return None
+        told = {block.number for block in self._chain.pushed.values()}
+        last = head.number
+        while last in told:
+            last -= 1
+        return (cursor.number + 1, last) if last > cursor.number else None
 
     async def _read_blocks(self, head: Block) -> bool:
         """Walk the next blocks one by one; False where they do not follow the cursor."""
@@ -202,7 +236,9 @@ class Walker:
             ancestor=ancestor,
             blocks=blocks,
             occasions=occasions,
+            untold=self._untold if ancestor is None else None,
         )
+        self._untold = None
         self._report(step, await self._journal.write(step, self._chain.chain_id))
 
     def _report(self, step: Step, written: Written) -> None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
+from listener.journal import incidents
+from listener.journal.incidents import Kind
 from listener.journal.schema import blocks, chains, rules, tasks
 from listener.journal.work import as_text
 from listener.model import Cursor, State
@@ -120,6 +122,13 @@ def open_blocks(connection: Connection, *, chain: str) -> dict[bytes, int]:
 
 
 def halt(connection: Connection, *, chain: str, reason: str | None, now: int) -> None:
-    """Write why a chain is not followed; None when it is again."""
+    """Write why a chain is not followed; None when it is again. The incident begins and ends with it."""
     said = None if reason is None else as_text(reason)
     connection.execute(update(chains).where(chains.c.name == chain).values(halted=said, updated_at=now))
+    if said is None:
+        incidents.end(connection, kind=Kind.HALT, chain=chain, now=now)
+    else:
+        cursor = connection.execute(select(chains.c.number).where(chains.c.name == chain)).scalar_one_or_none()
+        incidents.record(
+            connection, kind=Kind.HALT, chain=chain, now=now, from_block=cursor, to_block=cursor, detail=said
+        )

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine
 from listener import metrics
 from listener.config import Url
 from listener.errors import JournalError, Overtaken
-from listener.journal import chain_rows, execution, held, lease, removal
+from listener.journal import chain_rows, execution, held, incidents, lease, removal
 from listener.journal.claims import Claims
 from listener.journal.database import open_engine, upgrade
 from listener.journal.held import Past
@@ -305,6 +305,15 @@ class Journal:
     async def halt(self, chain: str, reason: str | None) -> None:
         """Write why a chain is not followed, or that it is again."""
         await self._writer.run(partial(chain_rows.halt, chain=chain, reason=reason, now=now_us()))
+
+    async def lose(self, chain: str, reason: str) -> None:
+        """Write that a chain is cut off, from now until ``regain``."""
+        kind = incidents.Kind.RECONNECT
+        await self._writer.run(partial(incidents.record, kind=kind, chain=chain, now=now_us(), detail=reason))
+
+    async def regain(self, chain: str) -> None:
+        """Write that a chain can be read again."""
+        await self._writer.run(partial(incidents.end, kind=incidents.Kind.RECONNECT, chain=chain, now=now_us()))
 
     # What the runner does
 

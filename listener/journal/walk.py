@@ -17,11 +17,13 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, inser
 from sqlalchemy.dialects import postgresql  # SQLAlchemy has loaded it anyway; psycopg it has not
 
 from listener.errors import Overtaken
+from listener.journal import incidents
 from listener.journal.chain_rows import ChainRow
 from listener.journal.chain_rows import find as find_chain
 from listener.journal.chain_rows import replace as replace_chain
 from listener.journal.digests import conflicts_of
 from listener.journal.held import IN_GAP, Past, forget
+from listener.journal.incidents import Kind
 from listener.journal.pairs import CAUSE, Cause, Place, first_indexes, packed, pairs_of
 from listener.journal.schema import blocks, chains, tasks
 from listener.journal.statement import Statement
@@ -94,6 +96,7 @@ class Walk:
     shared: bool = False
     past: dict[str, Past] = field(default_factory=dict)  # chains with blocks whose new triggers are not executed
     _whole: set[str] = field(default_factory=set)  # chains without rows of blocks that left them
+    _going: set[str] = field(default_factory=set)  # chains on which no halt of an earlier process is open
 
     def write(self, connection: Connection, step: Step, chain_id: int, now: int) -> Written:
         """
@@ -107,6 +110,7 @@ class Walk:
         cancelled = orphaned = 0
         if step.ancestor is not None:
             cancelled, orphaned = self.rewind(connection, step.chain, step.ancestor.number, now)
+        self._record(connection, step, now, f"{cancelled} unsent tasks cancelled, {orphaned} sent ones orphaned")
         # Only a block that left the chain before can return, and only then can a cause have been sent already.
         again = self._has_off_chain(connection, step.chain)
         revived, resent = self._revive(connection, step, now) if again else (0, 0)
@@ -155,7 +159,31 @@ class Walk:
             forget(connection, row.name)
             self.past.pop(row.name, None)
         replace_chain(connection, row, now)
+        incidents.end(connection, kind=Kind.HALT, chain=row.name, now=now)
         return cancelled, orphaned
+
+    def _record(self, connection: Connection, step: Step, now: int, lost: str) -> None:
+        """Write the incidents that a step makes or ends; nothing in ordinary running."""
+        if step.chain not in self._going:
+            incidents.end(connection, kind=Kind.HALT, chain=step.chain, now=now)
+            self._going.add(step.chain)
+        if step.ancestor is not None:
+            incidents.record(
+                connection,
+                kind=Kind.REORG,
+                chain=step.chain,
+                now=now,
+                from_block=step.ancestor.number + 1,
+                to_block=step.after.number,
+                depth=step.after.number - step.ancestor.number,
+                detail=lost,
+            )
+        if step.untold is not None:
+            first, last = step.untold
+            detail = f"{last - first + 1} blocks of which no line told were read afterwards"
+            incidents.record(
+                connection, kind=Kind.GAP, chain=step.chain, now=now, from_block=first, to_block=last, detail=detail
+            )
 
     def _take_off(self, connection: Connection, these: ColumnElement[bool], now: int) -> tuple[int, int]:
         on_chain = and_(these, tasks.c.canonical)

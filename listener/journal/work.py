@@ -27,7 +27,8 @@ class Step:
 
     ``after`` is the cursor the follower stands on; ``ancestor`` the block to rewind to first when the chain was
     reorganised, else None. ``blocks`` are the walked headers worth remembering; ``cursor`` is where the walk stands
-    then, ``frontier`` how much of the chain is settled.
+    then, ``frontier`` how much of the chain is settled. ``untold`` are first and last of the blocks that no line told
+    of, on the step that begins to fill that gap.
     """
 
     chain: str
@@ -37,6 +38,7 @@ class Step:
     ancestor: Cursor | None = None
     blocks: Sequence[Block] = ()
     occasions: Sequence[Occasion] = ()
+    untold: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
