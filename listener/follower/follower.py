@@ -15,6 +15,7 @@ import structlog
 from listener import config
 from listener.chains import Chain
 from listener.errors import ChainHalted, ChainUnavailable
+from listener.follower.audit import Audit
 from listener.follower.finality import Finality
 from listener.follower.walker import Walker
 from listener.journal import ChainRow, Journal
@@ -59,7 +60,7 @@ class Follower:
             for each in running:
                 each.cancel()
 
-    async def _begin(self) -> Walker:
+    async def _begin(self) -> tuple[Walker, Audit]:
         """Find where to walk from; on a chain's first run, write it."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(OPEN_S):
@@ -67,7 +68,7 @@ class Follower:
         while True:
             try:
                 row = await self._journal.chain(self._chain.name) or await self._first_run()
-                return await self._walker(row)
+                return await self._ready(row)
             except ChainUnavailable as error:
                 await self._faults.rest(error)
 
@@ -92,16 +93,31 @@ class Follower:
         log.info("chain.begun", chain=self._chain.name, after_block=cursor.number)
         return row
 
-    async def _walker(self, row: ChainRow) -> Walker:
+    async def _ready(self, row: ChainRow) -> tuple[Walker, Audit]:
         fingerprints = {matcher.name: matcher.fingerprint for matcher in self._matchers}
         since = await self._journal.adopt_rules(row.name, fingerprints, self._settings.start)
         finality = Finality(self._chain, final_after=self._settings.final_after, final=row.final, eager=self._eager)
         self._journal.stand(row.name, row.cursor, finality.frontier(row.cursor.number, row.cursor.number))
         matchers = [replace(matcher, since=since[matcher.name]) for matcher in self._matchers]
-        return Walker(self._chain, matchers, finality, self._journal, bloom=self._settings.bloom)
+        audit = await self._journal.audit_row(row.name)
+        bloom = self._settings.bloom and not audit.bloom_denied
+        walker = Walker(self._chain, matchers, finality, self._journal, bloom=bloom)
+        return walker, Audit(
+            self._chain,
+            matchers,
+            self._journal,
+            audited=audit.audited,
+            bloom_denied=audit.bloom_denied,
+            on_bloom_denied=walker.distrust_blooms,
+        )
 
     async def _follow(self) -> None:
-        walker = await self._begin()
+        walker, audit = await self._begin()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(audit.run())
+            await self._walk(walker)
+
+    async def _walk(self, walker: Walker) -> None:
         told = True  # of the newest blocks, by those who push
         while True:
             self._chain.wake.clear()

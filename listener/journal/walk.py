@@ -100,7 +100,7 @@ class Walk:
         # Only a block that left the chain before can return, and only then can a cause have been sent already.
         again = self._has_off_chain(connection, step.chain)
         revived, resent = self._revive(connection, step, now) if again else (0, 0)
-        appended, paired = self._append(connection, step, chain_id, now, again=again)
+        appended, paired = self.append(connection, step.chain, step.occasions, chain_id, now, again=again)
         self._remember(connection, step)
         return Written(
             appended=appended, cancelled=cancelled, orphaned=orphaned, revived=revived, paired=paired + resent
@@ -184,16 +184,34 @@ class Walk:
             _set(connection, [row_id], digest=None, signature=None, settled_at=now, **conflict.values)
         return len(rows) - len(cancelled) + len(back), len(orphans)
 
-    def _append(self, connection: Connection, step: Step, chain_id: int, now: int, *, again: bool) -> tuple[int, int]:
-        if not step.occasions:
+    def append(  # noqa: PLR0913 - the walk's and the sweep's
+        self,
+        connection: Connection,
+        chain: str,
+        occasions: Sequence[Occasion],
+        chain_id: int,
+        now: int,
+        *,
+        again: bool,
+        ages_from: int | None = None,
+    ) -> tuple[int, int]:
+        """
+        Append the tasks that are not there yet; return how many, and how many are paired with an orphan.
+
+        With ``again``, a cause may have been sent already, from a block that left the chain. ``ages_from`` is what
+        max_age counts from, in Unix seconds; None stands for each block's own time.
+        """
+        if not occasions:
             return 0, 0
-        fresh = {occasion.key(chain_id): occasion for occasion in step.occasions}  # a dict: a log may come twice
+        fresh = {occasion.key(chain_id): occasion for occasion in occasions}  # a dict: a log may come twice
         orphans: dict[Any, int] = {}
         if again:
-            known = _known_keys(connection, list(fresh))
+            known = known_keys(connection, list(fresh))
             fresh = {key: occasion for key, occasion in fresh.items() if key not in known}
-            orphans = self._pairs(connection, step.chain, [_Cause.of(key, each) for key, each in fresh.items()])
-        made = (self._row(key, occasion, step.chain, now, orphans.get(key)) for key, occasion in fresh.items())
+            orphans = self._pairs(connection, chain, [_Cause.of(key, each) for key, each in fresh.items()])
+        made = (self._row(key, each, chain, now, orphans.get(key)) for key, each in fresh.items())
+        if ages_from is not None:
+            made = (row | {"ages_from": ages_from} for row in made)
         return _APPEND.run(connection, made) if fresh else 0, len(orphans)
 
     def _row(self, key: str, occasion: Occasion, chain: str, now: int, orphan_id: int | None) -> dict[str, Any]:
@@ -322,7 +340,8 @@ class _Cause:
         return cls(row.id, row.rule, place, row.log)
 
 
-def _known_keys(connection: Connection, keys: Sequence[str]) -> set[str]:
+def known_keys(connection: Connection, keys: Sequence[str]) -> set[str]:
+    """Return those of the keys that have a task, whatever became of it."""
     known: set[str] = set()
     for part in _chunks(keys):
         known.update(connection.execute(select(tasks.c.key).where(tasks.c.key.in_(part))).scalars())
