@@ -15,6 +15,7 @@ import structlog
 from listener import config
 from listener.chains import Chain
 from listener.errors import ChainHalted, ChainUnavailable, Overtaken
+from listener.follower.audit import Audit
 from listener.follower.finality import Finality
 from listener.follower.gap import end_gap
 from listener.follower.walker import Walker
@@ -58,7 +59,7 @@ class Follower:
             await stop.wait()
             following.cancel()
 
-    async def _begin(self) -> Walker:
+    async def _begin(self) -> tuple[Walker, Audit]:
         """Find where to walk from; on a chain's first run, write it."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(OPEN_S):
@@ -68,7 +69,7 @@ class Follower:
                 known = await self._journal.chain(self._chain.name)
                 row = known or await self._first_run()
                 await end_gap(self._chain, self._journal)
-                return await self._walker(row, first=known is None)
+                return await self._ready(row, first=known is None)
             except ChainUnavailable as error:
                 await self._faults.rest(error)
 
@@ -93,16 +94,31 @@ class Follower:
         log.info("chain.begun", chain=self._chain.name, after_block=row.cursor.number)
         return row
 
-    async def _walker(self, row: ChainRow, *, first: bool) -> Walker:
+    async def _ready(self, row: ChainRow, *, first: bool) -> tuple[Walker, Audit]:
         fingerprints = {matcher.name: matcher.fingerprint for matcher in self._matchers}
         since = await self._journal.adopt_rules(row.name, fingerprints, self._settings.start)
         finality = Finality(self._chain, final_after=self._settings.final_after, final=row.final, eager=self._eager)
         self._journal.stand(row.name, row.cursor, finality.frontier(row.cursor.number, row.cursor.number))
         matchers = [replace(matcher, since=since[matcher.name]) for matcher in self._matchers]
-        return Walker(self._chain, matchers, finality, self._journal, bloom=self._settings.bloom, first=first)
+        audit = await self._journal.audit_row(row.name)
+        bloom = self._settings.bloom and not audit.bloom_denied
+        walker = Walker(self._chain, matchers, finality, self._journal, bloom=bloom, first=first)
+        return walker, Audit(
+            self._chain,
+            matchers,
+            self._journal,
+            audited=audit.audited,
+            bloom_denied=audit.bloom_denied,
+            on_bloom_denied=walker.distrust_blooms,
+        )
 
     async def _follow(self) -> None:
-        walker = await self._begin()
+        walker, audit = await self._begin()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(audit.run())
+            await self._walk(walker)
+
+    async def _walk(self, walker: Walker) -> None:
         cuts = 0  # of the lines, as far as they are written
         while True:
             self._chain.wake.clear()

@@ -59,6 +59,10 @@ class Walker:
         self._query = LogQuery.union((each.address, each.topics) for each in self._filters)
         self._ranges = RangeReader(chain, matchers, self._query)
 
+    def distrust_blooms(self) -> None:
+        """Read the logs of every block from now on."""
+        self._bloom = False
+
     @property
     def cursor(self) -> Cursor:
         """The last block written."""

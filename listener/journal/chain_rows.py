@@ -67,10 +67,12 @@ def begin(connection: Connection, *, row: ChainRow, now: int) -> None:
 
 
 def replace(connection: Connection, row: ChainRow, now: int) -> None:
-    """Put another row in a chain's place, and forget the blocks that were walked."""
+    """Put another row in a chain's place, and forget the blocks that were walked; its blooms stay as they are known."""
+    denied = connection.execute(select(chains.c.bloom_denied).where(chains.c.name == row.name)).scalar()
     connection.execute(delete(blocks).where(blocks.c.chain == row.name))
     connection.execute(delete(chains).where(chains.c.name == row.name))
     begin(connection, row=row, now=now)
+    connection.execute(update(chains).where(chains.c.name == row.name).values(bloom_denied=bool(denied)))
 
 
 def adopt_rules(

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine
 from listener import metrics
 from listener.config import Url
 from listener.errors import JournalError, Overtaken
-from listener.journal import chain_rows, execution, held, incidents, lease, removal
+from listener.journal import audit, chain_rows, execution, held, incidents, lease, removal
 from listener.journal.claims import Claims
 from listener.journal.database import open_engine, upgrade
 from listener.journal.held import Past
@@ -30,7 +30,7 @@ from listener.journal.lock import OwnerLock
 from listener.journal.removal import Removed
 from listener.journal.sending import Outbox
 from listener.journal.session import Session, SharedSession
-from listener.journal.walk import RuleFacts, Walk
+from listener.journal.walk import RuleFacts, Walk, known_keys
 from listener.journal.work import Claimed, Due, Ended, Frontier, Parcel, Sent, Signed, Step, Written
 from listener.journal.writer import Writer
 from listener.model import Cursor, State
@@ -276,6 +276,30 @@ class Journal:
         if written.revived or written.paired:
             self.on_ready()
         return written
+
+    async def audit_row(self, chain: str) -> audit.AuditRow:
+        """Return where a chain's audit stands."""
+        return await self._writer.run(partial(audit.find, chain=chain))
+
+    async def known_keys(self, keys: Sequence[str]) -> set[str]:
+        """Return those of the keys that have a task."""
+        return await self._writer.run(partial(known_keys, keys=keys))
+
+    async def write_audit(self, sweep: audit.Sweep, chain_id: int) -> int | None:
+        """Append what an audit found, with its cursor; return how many tasks, None where its blocks are not ours."""
+
+        def work(connection: Connection) -> tuple[int, int] | None:
+            return audit.write(connection, walk=self._walk, sweep=sweep, chain_id=chain_id, now=now_us())
+
+        written = await self._writer.run(work)
+        if written is None:
+            return None
+        appended, paired = written
+        if appended:
+            self.on_pending({occasion.rule for occasion in sweep.occasions})
+        if paired:
+            self.on_ready()
+        return appended
 
     def stand(self, chain: str, cursor: Cursor, frontier: Frontier) -> None:
         """Remember where a chain stands, for those who wait for confirmations."""

@@ -114,7 +114,7 @@ class Walk:
         # Only a block that left the chain before can return, and only then can a cause have been sent already.
         again = self._has_off_chain(connection, step.chain)
         revived, resent = self._revive(connection, step, now) if again else (0, 0)
-        appended, paired, expired = self._append(connection, step, chain_id, now, again=again)
+        appended, paired, expired = self.append(connection, step.chain, step.occasions, chain_id, now, again=again)
         self._remember(connection, step)
         return Written(
             appended=appended,
@@ -253,21 +253,39 @@ class Walk:
         _set(connection, dead, state=State.EXPIRED, error=IN_GAP, settled_at=now)
         return len(rows) - len(cancelled) + len(back), len(orphans)
 
-    def _append(self, connection: Connection, step: Step, chain_id: int, now: int, *, again: bool) -> Appended:
-        if not step.occasions:
+    def append(  # noqa: PLR0913 - the walk's and the sweep's
+        self,
+        connection: Connection,
+        chain: str,
+        occasions: Sequence[Occasion],
+        chain_id: int,
+        now: int,
+        *,
+        again: bool,
+        ages_from: int | None = None,
+    ) -> Appended:
+        """
+        Append the tasks that are not there yet, in chain order.
+
+        With ``again``, a cause may have been sent already, from a block that left the chain. ``ages_from`` is what
+        max_age counts from, in Unix seconds; None stands for each block's own time.
+        """
+        if not occasions:
             return 0, 0, 0
-        fresh = {occasion.key(chain_id): occasion for occasion in step.occasions}  # a dict: a log may come twice
+        fresh = {occasion.key(chain_id): occasion for occasion in occasions}  # a dict: a log may come twice
         orphans: dict[Any, int] = {}
-        in_past = self.excuse(step.chain, step.occasions[0].block.number) is not None  # the lowest block
+        in_past = self.excuse(chain, occasions[0].block.number) is not None  # the lowest block
         if again or in_past:
-            known = _known_keys(connection, list(fresh))
+            known = known_keys(connection, list(fresh))
             first = first_indexes(Place.of(occasion) for occasion in fresh.values())
             fresh = {key: occasion for key, occasion in fresh.items() if key not in known}
         if again:
             causes = [Cause.of(key, each, first) for key, each in fresh.items()]
-            orphans = self._pairs(connection, step.chain, causes)
-        made = (self._row(key, occasion, step.chain, now, orphans.get(key)) for key, occasion in fresh.items())
-        dead = [key for key, each in fresh.items() if self.excuse(step.chain, each.block.number)] if in_past else []
+            orphans = self._pairs(connection, chain, causes)
+        made = (self._row(key, occasion, chain, now, orphans.get(key)) for key, occasion in fresh.items())
+        if ages_from is not None:
+            made = (row | {"ages_from": ages_from} for row in made)
+        dead = [key for key, each in fresh.items() if self.excuse(chain, each.block.number)] if in_past else []
         return _APPEND.run(connection, made) if fresh else 0, len(orphans), len(set(dead) - orphans.keys())
 
     def _row(self, key: str, occasion: Occasion, chain: str, now: int, orphan_id: int | None) -> dict[str, Any]:
@@ -333,7 +351,8 @@ def _paired(orphan_id: int, now: int) -> dict[str, Any]:
     return {"state": State.SKIPPED, "paired_id": orphan_id, "error": error, "settled_at": now}
 
 
-def _known_keys(connection: Connection, keys: Sequence[str]) -> set[str]:
+def known_keys(connection: Connection, keys: Sequence[str]) -> set[str]:
+    """Return those of the keys that have a task, whatever became of it."""
     known: set[str] = set()
     for part in _chunks(keys):
         known.update(connection.execute(select(tasks.c.key).where(tasks.c.key.in_(part))).scalars())
