@@ -60,6 +60,9 @@ class Scene:
         elif index == 45:
             aggregator.after = self._fail
         elif index == 52:
+            async with asyncio.timeout(LIMIT_S):
+                while not self.lost:  # noqa: ASYNC110 - on a slow machine the daemon may only just be starting
+                    await asyncio.sleep(0.02)
             aggregator.after = None
 
     async def _kill(self) -> None:
