@@ -112,6 +112,7 @@ async def test_a_full_disk_ends_the_daemon_and_nothing_is_lost(
         fill()
         await node.mine(count=5)
         await ended_with(run, "database or disk is full; nothing of this step was written; make room")
+    fill()  # what the daemon gave back when it ended
     full = await listener("journal", "backup", str(small_disk / "copy.db"), config=config)
     assert (full.code, len(full.err.splitlines()), (small_disk / "copy.db").exists()) == (1, 1, False)
     await refused(config, "full")

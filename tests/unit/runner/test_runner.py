@@ -503,9 +503,10 @@ async def test_what_is_cut_short_is_put_back_and_its_attempt_does_not_count(worl
 
 
 async def test_a_cut_off_handler_sees_its_cancellation(world: World) -> None:
-    seen = threading.Event()
+    begun, seen = threading.Event(), threading.Event()
 
     async def careful(_ctx: Context) -> None:
+        begun.set()
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
@@ -514,7 +515,7 @@ async def test_a_cut_off_handler_sees_its_cancellation(world: World) -> None:
 
     await walk(world)
     task = asyncio.ensure_future(Runner([work(careful)], SIGNER, world.journal).run(asyncio.Event()))
-    await until(lambda: world.states() == ["running"])
+    await until(begun.is_set)
     task.cancel()
     await asyncio.wait([task], timeout=5)
     assert seen.is_set()
