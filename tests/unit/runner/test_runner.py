@@ -560,7 +560,7 @@ def test_an_ordinary_function_that_hangs_does_not_keep_the_process_from_ending(t
         [sys.executable, "-c", script, str(tmp_path / "listener.db")],
         capture_output=True,
         text=True,
-        timeout=4,
+        timeout=30,  # half of what the function hangs
         check=True,
     )
     assert done.stdout.splitlines() == ["['pending']", "ended"]
