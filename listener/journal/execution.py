@@ -47,6 +47,7 @@ _COLUMNS = (
     tasks.c.transaction_hash,
     tasks.c.log_index,
     tasks.c.log,
+    tasks.c.task_definition_id,
     tasks.c.attempts,
 )
 
@@ -251,7 +252,8 @@ def release(connection: Connection, lease: Lease = ALONE) -> None:
 
 
 def _claimed(row: Sequence[Any]) -> Claimed:
-    (task_id, held, key, rule, trigger, chain, number, block, timestamp, epoch, transaction, index, log, attempts) = row
+    task_id, held, key, rule, trigger, chain, number, block, timestamp, *found, definition, attempts = row
+    epoch, transaction, index, log = found
     return Claimed(
         id=task_id,
         claim=held,
@@ -264,6 +266,7 @@ def _claimed(row: Sequence[Any]) -> Claimed:
         block_timestamp=timestamp,
         epoch=epoch,
         log=None if log is None else unpacked(log, number, block, transaction, index),
+        task_definition_id=definition,
         attempt=attempts,
     )
 

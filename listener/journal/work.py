@@ -91,6 +91,7 @@ class Claimed:
     block_timestamp: int
     epoch: int | None
     log: Log | None
+    task_definition_id: int  # as journaled: it is sent with the payload, whatever the rule says by now
     attempt: int
 
 

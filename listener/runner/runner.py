@@ -216,7 +216,7 @@ class Runner:
             return Ended(task, State.SKIPPED, "nothing to do")
         if failure is None and outcome.result is not None:
             try:
-                return Signed(task, self._signer.sign(outcome.result, work.rule.task_definition_id))
+                return Signed(task, self._signer.sign(outcome.result, task.task_definition_id))
             except ValueError as error:
                 failure = BadTaskResult(str(error))
         reason = redacted(str(failure))

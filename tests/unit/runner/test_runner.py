@@ -68,6 +68,17 @@ async def test_a_result_is_signed_and_ready(world: World) -> None:
     assert row["performer"] == SIGNER.address
 
 
+async def test_a_result_is_signed_for_the_definition_id_that_was_journaled_whatever_the_rule_says_now(
+    world: World,
+) -> None:
+    await walk(world, rule="blocks-once")  # journaled for definition 2; the rule says 1 by now
+    async with running(world, work(good, "blocks-once")):
+        await until(lambda: world.states() == ["ready"])
+    row = world.row()
+    payload = SIGNER.sign(TaskResult(row["proof_of_task"], b"data"), 2)
+    assert (row["task_definition_id"], row["digest"]) == (2, payload.digest)
+
+
 async def test_what_is_journaled_later_is_executed_at_once(world: World) -> None:
     async with running(world, work(good)):
         await asyncio.sleep(0.05)
