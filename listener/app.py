@@ -24,11 +24,12 @@ from listener.follower.rewind import Rewound
 from listener.handlers import Handler
 from listener.journal import Journal, RuleFacts
 from listener.journal.keeper import Keeper
+from listener.journal.readings import Readings
 from listener.rules.matcher import Matcher
 from listener.runner import Runner, Work
 from listener.signing import Signer
 from listener.submitter import Submitter
-from listener.web import Route, Server, listen
+from listener.web import Server, listen, performer_routes
 
 log = structlog.get_logger()
 
@@ -160,6 +161,19 @@ async def build(
         target_chain_id=settings.aggregator.target_chain_id,
     )
     edges.push_async_callback(aggregator.close)
+    readings = Readings(settings.journal.place)
+    edges.callback(readings.close)
+    stopping = asyncio.Event()
+    followed = [chain for chain in chains.values() if any(matcher.chain == chain.name for matcher in matchers)]
+    routes = performer_routes(
+        settings=settings,
+        chains=followed,
+        journal=journal,
+        readings=readings,
+        aggregator=aggregator,
+        address=signer.address,
+        stopping=stopping,
+    )
     for name in {matcher.chain for matcher in matchers}:
         # Not in the followers: handlers that are finished after a stop still read over these lines.
         await edges.enter_async_context(chains[name].attended())
@@ -173,7 +187,7 @@ async def build(
             give_up_after_s=settings.aggregator.give_up_after.total_seconds(),
         ),
         *([] if settings.journal.keep is None else [Keeper(journal, settings.journal.keep)]),
-        Server(settings.http, *sockets, _routes()),
+        Server(settings.http, *sockets, routes, stopping),
     ]
 
 
@@ -204,11 +218,6 @@ def _sockets(settings: config.Http, edges: AsyncExitStack) -> tuple[socket.socke
     if settings.validate_bind is None:
         return main, None
     return main, edges.enter_context(listen("validate_bind", settings.validate_bind))
-
-
-def _routes() -> list[Route]:
-    """Give all that the HTTP server answers."""
-    return []
 
 
 def _facts(settings: config.Config) -> dict[str, RuleFacts]:

@@ -69,6 +69,8 @@ class Journal:
         self.frontiers: dict[str, Frontier] = {}  # by chain: what is released to the runner follows from it
         self.cursors: dict[str, Cursor] = {}
         self.looked: set[str] = set()  # chains whose cursor was compared since we started
+        self.walked_to: dict[str, int] = {}  # by chain: Unix seconds of the block that was walked last
+        self.halted: dict[str, str] = {}  # by chain: why it is not followed at present
         self.on_pending: Callable[[Iterable[str] | None], None] = lambda _rules: None
         self.on_claimed: Callable[[Sequence[Claimed]], None] = lambda _tasks: None
         self.on_expired: Callable[[str, Sequence[int]], None] = lambda _rule, _tasks: None
@@ -267,6 +269,8 @@ class Journal:
             raise Overtaken(done)
         written, claimed = done
         self.stand(step.chain, step.cursor, step.frontier)
+        if step.blocks:
+            self.walked_to[step.chain] = step.blocks[-1].timestamp
         self.look(step.chain)  # a step begins at the cursor, or takes it back to an ancestor first
         if claimed:
             self.on_claimed(claimed)
@@ -328,6 +332,10 @@ class Journal:
 
     async def halt(self, chain: str, reason: str | None) -> None:
         """Write why a chain is not followed, or that it is again."""
+        if reason is None:
+            self.halted.pop(chain, None)
+        else:
+            self.halted[chain] = reason
         await self._writer.run(partial(chain_rows.halt, chain=chain, reason=reason, now=now_us()))
 
     async def lose(self, chain: str, reason: str) -> None:

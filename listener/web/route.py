@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
+from pydantic import BaseModel
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -20,6 +21,12 @@ class Route:
         for_attesters: whether it is served on ``validate_bind`` too.
         unlimited: whether it is answered also when all the other requests have no room: it must be quick.
         refused: ``data`` of a refusal that the server makes before the handler is asked.
+        summary: what it is for, in one sentence; here and below is what the OpenAPI document says of it.
+        query: the model that reads its query.
+        body: the model that reads its body.
+        data: the model of its answer's ``data``, or of the whole answer where ``enveloped`` is false.
+        statuses: what it answers beside 200 and what the server itself answers.
+        answers: the type of its answer.
     """
 
     method: str
@@ -29,3 +36,10 @@ class Route:
     for_attesters: bool = False
     unlimited: bool = False
     refused: Any = None
+    summary: str = ""
+    query: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    data: Any = None
+    enveloped: bool = True
+    statuses: tuple[int, ...] = ()
+    answers: str = "application/json"
