@@ -16,7 +16,6 @@ from listener.journal.database import listing
 from listener.journal.readings import Readings
 from listener.web.reads import Reads
 
-
 either_journal = pytest.mark.parametrize("place", ["sqlite", "postgresql"], indirect=True)
 
 
