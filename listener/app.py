@@ -85,7 +85,7 @@ async def run(
 
     Args:
         settings: what the operator wrote.
-        matchers: one for each rule.
+        matchers: one for each rule whose tasks a block makes.
         handlers: by rule.
         resume_at: how to go on with a journal that was restored: latest or cursor.
 
@@ -155,11 +155,11 @@ async def build(
         target_chain_id=settings.aggregator.target_chain_id,
     )
     edges.push_async_callback(aggregator.close)
-    for name in {matcher.chain for matcher in matchers}:
+    for name in {work.chain for work in works}:
         # Not in the followers: handlers that are finished after a stop still read over these lines.
         await edges.enter_async_context(chains[name].attended())
     return [
-        *_followers(settings, matchers, works, chains, journal),
+        *_followers(settings, works, chains, journal),
         Runner(works, signer, journal),
         Submitter(
             aggregator,
@@ -218,14 +218,17 @@ def _works(
 ) -> list[Work]:
     loop = asyncio.get_running_loop()
     works = []
-    for rule, matcher in zip(settings.rules, matchers, strict=True):
-        chain = chains[matcher.chain]
+    by_rule = {matcher.name: matcher for matcher in matchers}
+    for rule in settings.rules:
+        table = settings.chain_of(rule)
+        chain = chains[table.name]
         works.append(
             Work(
                 rule=rule,
-                matcher=matcher,
+                chain=table.name,
+                matcher=by_rule.get(rule.name),
                 handler=handlers[rule.name],
-                hold=rule.hold(settings.chains[matcher.chain]),
+                hold=rule.hold(table),
                 chain_id=chain.chain_id,
                 reader=Reader(chain, loop),
             )
@@ -234,17 +237,14 @@ def _works(
 
 
 def _followers(
-    settings: config.Config,
-    matchers: Sequence[Matcher],
-    works: Sequence[Work],
-    chains: Mapping[str, Chain],
-    journal: Journal,
+    settings: config.Config, works: Sequence[Work], chains: Mapping[str, Chain], journal: Journal
 ) -> list[Follower]:
     """Make a follower for each chain that a rule looks at; a chain without rules needs none."""
     followers = []
     for name, chain in chains.items():
-        own = [matcher for matcher in matchers if matcher.chain == name]
-        eager = any(work.hold.finality is not None for work in works if work.matcher.chain == name)
+        own = [work for work in works if work.chain == name]
+        eager = any(work.hold.finality is not None for work in own)
         if own:
-            followers.append(Follower(chain, settings.chains[name], own, journal, eager=eager))
+            matchers = [work.matcher for work in own if work.matcher is not None]
+            followers.append(Follower(chain, settings.chains[name], matchers, journal, eager=eager))
     return followers

@@ -4,13 +4,14 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from listener.config.chain import Chain
 from listener.config.duration import Duration
 from listener.config.hold import Held, Hold
 from listener.config.name import Name
-from listener.rules.triggers import Blocks, EventTrigger, Trigger
+from listener.config.trigger import HttpTrigger, ScheduleTrigger, Trigger
+from listener.rules.triggers import Blocks, EventTrigger
 
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -38,6 +39,24 @@ class Rule(Held):
     concurrency: int = Field(default=8, ge=1, le=10_000)
     settings: Mapping[str, Any] = Field(default_factory=dict)  # checked by the task module's Settings
 
+    @model_validator(mode="after")
+    def _fits_its_trigger(self) -> "Rule":
+        if self.is_asked:
+            keys = ("blocks", "on_reorg", "confirmations", "finality")
+            lines = [
+                f"{key} is for tasks that a block makes, and those of type {self.trigger.type} are not; leave it out"
+                for key in keys
+                if getattr(self, key) is not None
+            ]
+            if lines:
+                raise ValueError("\n".join(lines))
+        return self
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether no block makes its tasks, so that neither a reorg nor confirmations concern them."""
+        return isinstance(self.trigger, ScheduleTrigger | HttpTrigger)
+
     @property
     def reorg_policy(self) -> Literal["rerun", "once"]:
         """
@@ -50,4 +69,6 @@ class Rule(Held):
 
     def hold(self, chain: Chain) -> Hold:
         """Give what its tasks wait for: the rule's own word, else the chain's, else nothing."""
+        if self.is_asked:
+            return Hold()
         return self.own_hold or chain.own_hold or Hold()

@@ -1,5 +1,6 @@
 """The journal: the durable record of every task, and the queue between the stages."""
 
+from listener.journal.asked import Asked, Taken
 from listener.journal.audit import AuditRow, Sweep
 from listener.journal.chain_rows import ChainRow
 from listener.journal.journal import Journal, now_us
@@ -7,6 +8,7 @@ from listener.journal.walk import RuleFacts
 from listener.journal.work import Claimed, Due, Ended, Frontier, Parcel, Sent, Signed, Step, Written
 
 __all__ = [
+    "Asked",
     "AuditRow",
     "ChainRow",
     "Claimed",
@@ -20,6 +22,7 @@ __all__ = [
     "Signed",
     "Step",
     "Sweep",
+    "Taken",
     "Written",
     "now_us",
 ]

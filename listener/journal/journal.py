@@ -21,7 +21,9 @@ from sqlalchemy import Connection, Engine
 from listener import metrics
 from listener.config import Url
 from listener.errors import JournalError, Overtaken
+from listener.journal import asked as asking
 from listener.journal import audit, chain_rows, execution, held, incidents, lease, removal
+from listener.journal.asked import Asked, Taken
 from listener.journal.claims import Claims
 from listener.journal.database import open_engine, upgrade
 from listener.journal.held import Past
@@ -68,6 +70,7 @@ class Journal:
         self._renewal: asyncio.TimerHandle | None = None
         self.frontiers: dict[str, Frontier] = {}  # by chain: what is released to the runner follows from it
         self.cursors: dict[str, Cursor] = {}
+        self._walked: dict[str, asyncio.Event] = {}  # by chain: who waits until it has a cursor
         self.looked: set[str] = set()  # chains whose cursor was compared since we started
         self.on_pending: Callable[[Iterable[str] | None], None] = lambda _rules: None
         self.on_claimed: Callable[[Sequence[Claimed]], None] = lambda _tasks: None
@@ -305,6 +308,8 @@ class Journal:
         """Remember where a chain stands, for those who wait for confirmations."""
         self.cursors[chain] = cursor
         self.frontiers[chain] = frontier
+        if (waiting := self._walked.pop(chain, None)) is not None:
+            waiting.set()
 
     async def refresh(self, chain: str) -> None:
         """Stand where another process has taken a chain's cursor meanwhile; not while the chain is being walked."""
@@ -338,6 +343,40 @@ class Journal:
     async def regain(self, chain: str) -> None:
         """Write that a chain can be read again."""
         await self._writer.run(partial(incidents.end, kind=incidents.Kind.RECONNECT, chain=chain, now=now_us()))
+
+    # What a schedule or a request does
+
+    async def ask(self, asked: Asked) -> Taken:
+        """
+        Append a task that no block makes, unless there is one of its cause; what HTTP asks for is synced to disk.
+
+        Waits until the chain has a cursor, for ever where the chain cannot be read: who cannot wait sets a timeout.
+        """
+        while True:
+            walked = self._walked.setdefault(asked.chain, asyncio.Event())
+            done = self._writer.submit(partial(self._ask, asked=asked), durable=asked.trigger == "http")
+            done.add_done_callback(partial(self._on_asked, asked.rule))
+            # Shielded: a caller that goes away must not take along what a standing claim brought.
+            answer = await asyncio.shield(done)
+            if answer is not None:
+                return answer[0]
+            await walked.wait()
+
+    def _ask(self, connection: Connection, asked: Asked) -> tuple[Taken, list[Claimed]] | None:
+        now = now_us()
+        taken = asking.append(connection, asked, self._walk.rules[asked.rule].task_definition_id, now)
+        if taken is None:
+            return None
+        return taken, self._claims.serve(connection, [asked.rule], now) if taken.is_new else []
+
+    def _on_asked(self, rule: str, done: asyncio.Future[tuple[Taken, list[Claimed]] | None]) -> None:
+        if done.cancelled() or done.exception() is not None or (answer := done.result()) is None:
+            return
+        taken, claimed = answer
+        if claimed:
+            self.on_claimed(claimed)
+        elif taken.is_new:
+            self.on_pending({rule})
 
     # What the runner does
 
