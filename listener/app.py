@@ -17,6 +17,7 @@ import structlog
 from listener import config, follower, memory
 from listener.aggregator import Aggregator
 from listener.chains import Chain, Reader
+from listener.config.trigger import ScheduleTrigger
 from listener.errors import ConfigError, StageEnded
 from listener.follower import Follower
 from listener.follower.rewind import Rewound
@@ -167,6 +168,7 @@ async def build(
             in_flight=settings.aggregator.in_flight,
             give_up_after_s=settings.aggregator.give_up_after.total_seconds(),
         ),
+        *_schedulers(works, journal),
         *([] if settings.journal.keep is None else [Keeper(journal, settings.journal.keep)]),
     ]
 
@@ -248,3 +250,17 @@ def _followers(
             matchers = [work.matcher for work in own if work.matcher is not None]
             followers.append(Follower(chain, settings.chains[name], matchers, journal, eager=eager))
     return followers
+
+
+def _schedulers(works: Sequence[Work], journal: Journal) -> list[Stage]:
+    """Make the one scheduler, where a rule needs it."""
+    if not any(isinstance(work.rule.trigger, ScheduleTrigger) for work in works):
+        return []
+    from listener.schedule import Scheduled, Scheduler, Timetable  # noqa: PLC0415 - time zones take memory
+
+    scheduled = [
+        Scheduled(work.rule, work.chain, Timetable.of(work.rule.trigger))
+        for work in works
+        if isinstance(work.rule.trigger, ScheduleTrigger)
+    ]
+    return [Scheduler(scheduled, journal)]

@@ -4,12 +4,10 @@ The ``trigger`` table of a rule: one of the block triggers of ``rules/triggers.p
 A schedule fires at planned times, an HTTP trigger when it is asked; both read at their chain's cursor.
 """
 
-import zoneinfo
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from listener.config.duration import Duration
@@ -23,6 +21,8 @@ _CRON = 'write minute, hour, day of month, month and day of week, such as "*/5 *
 
 
 def _cron(value: str) -> str:
+    from cronsim import CronSim, CronSimError  # noqa: PLC0415 - most configurations have none
+
     if len(value.split()) != _FIELDS:
         raise ValueError(f'"{value}" is not a cron expression: it has {len(value.split())} fields; {_CRON}')
     try:
@@ -36,6 +36,8 @@ def _cron(value: str) -> str:
 
 
 def _timezone(value: str) -> str:
+    import zoneinfo  # noqa: PLC0415 - as above
+
     try:
         zoneinfo.ZoneInfo(value)
     except Exception as error:  # what it raises depends on which file the name leads to

@@ -4,6 +4,7 @@ from listener.journal.asked import Asked, Taken
 from listener.journal.audit import AuditRow, Sweep
 from listener.journal.chain_rows import ChainRow
 from listener.journal.journal import Journal, now_us
+from listener.journal.plans import Plan
 from listener.journal.walk import RuleFacts
 from listener.journal.work import Claimed, Due, Ended, Frontier, Parcel, Sent, Signed, Step, Written
 
@@ -17,6 +18,7 @@ __all__ = [
     "Frontier",
     "Journal",
     "Parcel",
+    "Plan",
     "RuleFacts",
     "Sent",
     "Signed",

@@ -22,13 +22,14 @@ from listener import metrics
 from listener.config import Url
 from listener.errors import JournalError, Overtaken
 from listener.journal import asked as asking
-from listener.journal import audit, chain_rows, execution, held, incidents, lease, removal
+from listener.journal import audit, chain_rows, execution, held, incidents, lease, plans, removal
 from listener.journal.asked import Asked, Taken
 from listener.journal.claims import Claims
 from listener.journal.database import open_engine, upgrade
 from listener.journal.held import Past
 from listener.journal.lease import ALONE, Lease
 from listener.journal.lock import OwnerLock
+from listener.journal.plans import Plan
 from listener.journal.removal import Removed
 from listener.journal.sending import Outbox
 from listener.journal.session import Session, SharedSession
@@ -352,31 +353,50 @@ class Journal:
 
         Waits until the chain has a cursor, for ever where the chain cannot be read: who cannot wait sets a timeout.
         """
+        (taken,) = await self._ask([asked], None, durable=asked.trigger == "http")
+        return taken
+
+    async def adopt_schedules(self, fingerprints: Mapping[str, str], now: int) -> dict[str, Plan]:
+        """Return by rule where each schedule stands; one that is new or was changed begins ``now``, in Unix seconds."""
+        return await self._writer.run(partial(plans.adopt, fingerprints=fingerprints, now=now), durable=True)
+
+    async def plan(self, rule: str, asked: Sequence[Asked], plan: Plan) -> list[Taken]:
+        """Append the tasks of planned times, and how far the rule is planned with them; waits as ``ask`` does."""
+        return await self._ask(asked, (rule, plan), durable=False)
+
+    async def _ask(self, asked: Sequence[Asked], plan: tuple[str, Plan] | None, *, durable: bool) -> list[Taken]:
+        def work(connection: Connection) -> tuple[list[Taken], list[Claimed]] | None:
+            now = now_us()
+            made: list[Taken] = []
+            for each in asked:
+                taken = asking.append(connection, each, self._walk.rules[each.rule].task_definition_id, now)
+                if taken is None:  # the first of them already: they are of one chain
+                    return None
+                made.append(taken)
+            if plan is not None:
+                plans.put(connection, *plan)
+            return made, self._claims.serve(connection, rules, now)
+
+        rules = {each.rule for each in asked}
+        chain = asked[0].chain
         while True:
-            walked = self._walked.setdefault(asked.chain, asyncio.Event())
-            done = self._writer.submit(partial(self._ask, asked=asked), durable=asked.trigger == "http")
-            done.add_done_callback(partial(self._on_asked, asked.rule))
+            walked = self._walked.setdefault(chain, asyncio.Event())
+            done = self._writer.submit(work, durable=durable)
+            done.add_done_callback(partial(self._on_asked, rules))
             # Shielded: a caller that goes away must not take along what a standing claim brought.
             answer = await asyncio.shield(done)
             if answer is not None:
                 return answer[0]
             await walked.wait()
 
-    def _ask(self, connection: Connection, asked: Asked) -> tuple[Taken, list[Claimed]] | None:
-        now = now_us()
-        taken = asking.append(connection, asked, self._walk.rules[asked.rule].task_definition_id, now)
-        if taken is None:
-            return None
-        return taken, self._claims.serve(connection, [asked.rule], now) if taken.is_new else []
-
-    def _on_asked(self, rule: str, done: asyncio.Future[tuple[Taken, list[Claimed]] | None]) -> None:
+    def _on_asked(self, rules: set[str], done: asyncio.Future[tuple[list[Taken], list[Claimed]] | None]) -> None:
         if done.cancelled() or done.exception() is not None or (answer := done.result()) is None:
             return
-        taken, claimed = answer
+        made, claimed = answer
         if claimed:
             self.on_claimed(claimed)
-        elif taken.is_new:
-            self.on_pending({rule})
+        if sum(taken.is_new for taken in made) > len(claimed):
+            self.on_pending(rules)
 
     # What the runner does
 
