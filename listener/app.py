@@ -18,6 +18,7 @@ import structlog
 from listener import config, follower, memory
 from listener.aggregator import Aggregator
 from listener.chains import Chain, Reader
+from listener.config.trigger import ScheduleTrigger
 from listener.errors import ConfigError, StageEnded
 from listener.follower import Follower
 from listener.follower.rewind import Rewound
@@ -88,7 +89,7 @@ async def run(
 
     Args:
         settings: what the operator wrote.
-        matchers: one for each rule.
+        matchers: one for each rule whose tasks a block makes.
         handlers: by rule.
         resume_at: how to go on with a journal that was restored: latest or cursor.
 
@@ -164,7 +165,7 @@ async def build(
     readings = Readings(settings.journal.place)
     edges.callback(readings.close)
     stopping = asyncio.Event()
-    followed = [chain for chain in chains.values() if any(matcher.chain == chain.name for matcher in matchers)]
+    followed = [chain for chain in chains.values() if any(work.chain == chain.name for work in works)]
     routes = performer_routes(
         settings=settings,
         chains=followed,
@@ -174,11 +175,11 @@ async def build(
         address=signer.address,
         stopping=stopping,
     )
-    for name in {matcher.chain for matcher in matchers}:
+    for name in {work.chain for work in works}:
         # Not in the followers: handlers that are finished after a stop still read over these lines.
         await edges.enter_async_context(chains[name].attended())
     return [
-        *_followers(settings, matchers, works, chains, journal),
+        *_followers(settings, works, chains, journal),
         Runner(works, signer, journal),
         Submitter(
             aggregator,
@@ -186,6 +187,7 @@ async def build(
             in_flight=settings.aggregator.in_flight,
             give_up_after_s=settings.aggregator.give_up_after.total_seconds(),
         ),
+        *_schedulers(works, journal),
         *([] if settings.journal.keep is None else [Keeper(journal, settings.journal.keep)]),
         Server(settings.http, *sockets, routes, stopping),
     ]
@@ -245,14 +247,17 @@ def _works(
 ) -> list[Work]:
     loop = asyncio.get_running_loop()
     works = []
-    for rule, matcher in zip(settings.rules, matchers, strict=True):
-        chain = chains[matcher.chain]
+    by_rule = {matcher.name: matcher for matcher in matchers}
+    for rule in settings.rules:
+        table = settings.chain_of(rule)
+        chain = chains[table.name]
         works.append(
             Work(
                 rule=rule,
-                matcher=matcher,
+                chain=table.name,
+                matcher=by_rule.get(rule.name),
                 handler=handlers[rule.name],
-                hold=rule.hold(settings.chains[matcher.chain]),
+                hold=rule.hold(table),
                 chain_id=chain.chain_id,
                 reader=Reader(chain, loop),
             )
@@ -261,17 +266,28 @@ def _works(
 
 
 def _followers(
-    settings: config.Config,
-    matchers: Sequence[Matcher],
-    works: Sequence[Work],
-    chains: Mapping[str, Chain],
-    journal: Journal,
+    settings: config.Config, works: Sequence[Work], chains: Mapping[str, Chain], journal: Journal
 ) -> list[Follower]:
     """Make a follower for each chain that a rule looks at; a chain without rules needs none."""
     followers = []
     for name, chain in chains.items():
-        own = [matcher for matcher in matchers if matcher.chain == name]
-        eager = any(work.hold.finality is not None for work in works if work.matcher.chain == name)
+        own = [work for work in works if work.chain == name]
+        eager = any(work.hold.finality is not None for work in own)
         if own:
-            followers.append(Follower(chain, settings.chains[name], own, journal, eager=eager))
+            matchers = [work.matcher for work in own if work.matcher is not None]
+            followers.append(Follower(chain, settings.chains[name], matchers, journal, eager=eager))
     return followers
+
+
+def _schedulers(works: Sequence[Work], journal: Journal) -> list[Stage]:
+    """Make the one scheduler, where a rule needs it."""
+    if not any(isinstance(work.rule.trigger, ScheduleTrigger) for work in works):
+        return []
+    from listener.schedule import Scheduled, Scheduler, Timetable  # noqa: PLC0415 - time zones take memory
+
+    scheduled = [
+        Scheduled(work.rule, work.chain, Timetable.of(work.rule.trigger))
+        for work in works
+        if isinstance(work.rule.trigger, ScheduleTrigger)
+    ]
+    return [Scheduler(scheduled, journal)]

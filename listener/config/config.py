@@ -14,6 +14,7 @@ from listener.config.logs import Logs
 from listener.config.performer import Performer
 from listener.config.rule import Rule
 from listener.config.surroundings import Surroundings
+from listener.config.trigger import HttpTrigger
 from listener.rules.nearest import suggestion
 from listener.rules.table import Table
 from listener.rules.triggers import EventTrigger
@@ -80,11 +81,22 @@ class Config(Table):
             if rule.name in seen:
                 yield f"rule {rule.name}: there are two rules of this name; rename one"
             seen.add(rule.name)
+            yield from self._shared_definition(rule)
             if not isinstance(rule.trigger, EventTrigger):
                 yield from self._unknown_chain(f"rule {rule.name}: trigger", rule.trigger.chain)
             elif rule.trigger.contract not in self.contracts:
                 wanted = rule.trigger.contract
                 yield f'rule {rule.name}: trigger: no contract "{wanted}"{suggestion(wanted, self.contracts)}'
+
+    def _shared_definition(self, rule: Rule) -> Iterator[str]:
+        """Find who shares an HTTP rule's number: a request names nothing else."""
+        if isinstance(rule.trigger, HttpTrigger):
+            for other in self.rules:
+                if other is not rule and other.task_definition_id == rule.task_definition_id:
+                    yield (
+                        f"rule {rule.name}: task_definition_id {rule.task_definition_id} is also that of rule "
+                        f"{other.name}, and a request names a rule of type http by it; give it a number of its own"
+                    )
 
     def _unknown_chain(self, place: str, name: str | None) -> Iterator[str]:
         if name is not None and name not in self.chains:

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 _SECRET_KEYS = frozenset({"key", "token", "url", "endpoints", "env", "file"})
 _SECRET_TEXT = re.compile(r"://|[0-9a-fA-F]{40}")  # a URL, or digits as long as an address or a key
 _LONGEST_SHOWN = 60
-_TRIGGER_TYPES = frozenset({"block", "epoch", "event"})
+_TRIGGER_TYPES = frozenset({"block", "epoch", "event", "schedule", "http"})
 
 _EXPECTED = {
     "model_type": "a table",

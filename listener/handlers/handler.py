@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 
 from listener.errors import ConfigError
+from listener.handlers.body import body_model
 from listener.handlers.module import import_from
 from listener.handlers.settings import settings_of
 
@@ -36,6 +37,7 @@ class Handler:
     validate: Callable[..., Any] | None
     settings: BaseModel | None  # the module's Settings; None where it has none
     is_async: bool  # False: execute blocks, and belongs in a pool of threads
+    body: type[BaseModel] | None = None  # the module's Body, for HTTP triggers; None where it has none
 
 
 def load(rules: Iterable[Bound], folder: Path) -> dict[str, Handler]:
@@ -83,6 +85,7 @@ def handler(rule: Bound, folder: Path) -> Handler:
         validate=_function(module, "validate"),
         settings=settings_of(module, rule.settings),
         is_async=inspect.iscoroutinefunction(execute),
+        body=body_model(module),
     )
 
 

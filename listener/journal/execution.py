@@ -47,6 +47,8 @@ _COLUMNS = (
     tasks.c.transaction_hash,
     tasks.c.log_index,
     tasks.c.log,
+    tasks.c.due,
+    tasks.c.body,
     tasks.c.task_definition_id,
     tasks.c.attempts,
 )
@@ -253,7 +255,7 @@ def release(connection: Connection, lease: Lease = ALONE) -> None:
 
 def _claimed(row: Sequence[Any]) -> Claimed:
     task_id, held, key, rule, trigger, chain, number, block, timestamp, *found, definition, attempts = row
-    epoch, transaction, index, log = found
+    epoch, transaction, index, log, due, body = found
     return Claimed(
         id=task_id,
         claim=held,
@@ -266,6 +268,8 @@ def _claimed(row: Sequence[Any]) -> Claimed:
         block_timestamp=timestamp,
         epoch=epoch,
         log=None if log is None else unpacked(log, number, block, transaction, index),
+        due=due,
+        body=body,
         task_definition_id=definition,
         attempt=attempts,
     )

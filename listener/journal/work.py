@@ -91,6 +91,8 @@ class Claimed:
     block_timestamp: int
     epoch: int | None
     log: Log | None
+    due: int | None = None  # Unix seconds: what was planned, or asked for; None where a block was the cause
+    body: str | None = None  # JSON
     task_definition_id: int  # as journaled: it is sent with the payload, whatever the rule says by now
     attempt: int
 

@@ -21,7 +21,7 @@ from hexbytes import HexBytes
 
 from listener.config import Hold, Rule
 from listener.errors import BadTaskResult, HandlerFailed, HandlerTimeout
-from listener.handlers import Handler
+from listener.handlers import Handler, read_body
 from listener.journal import Claimed
 from listener.model import ChainReader, TaskContext, TaskResult, Trigger
 from listener.rules.abi import UndecodableLog
@@ -39,7 +39,8 @@ class Work:
     """What the runner needs of one rule."""
 
     rule: Rule
-    matcher: Matcher
+    chain: str
+    matcher: Matcher | None  # None: no block makes its tasks
     handler: Handler
     hold: Hold
     chain_id: int
@@ -133,7 +134,7 @@ async def _in_thread(function: Callable[[Any], Any], context: Any) -> Any:
 
 def _trigger(task: Claimed, work: Work) -> Trigger:
     event = None
-    if task.log is not None and work.matcher.filter is not None:
+    if task.log is not None and work.matcher is not None and work.matcher.filter is not None:
         event = work.matcher.filter.decode(task.log)
     return Trigger(
         rule=task.rule,
@@ -144,7 +145,8 @@ def _trigger(task: Claimed, work: Work) -> Trigger:
         block_timestamp=task.block_timestamp,
         epoch=task.epoch,
         event=event,
-        due=datetime.fromtimestamp(task.block_timestamp, UTC),
+        body=None if task.body is None else read_body(work.handler.body, task.body),
+        due=datetime.fromtimestamp(task.block_timestamp if task.due is None else task.due, UTC),
     )
 
 

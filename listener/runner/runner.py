@@ -121,7 +121,7 @@ class Runner:
 
     def _due(self, work: Work) -> Due:
         rule = work.rule
-        cursor = self._journal.cursors.get(work.matcher.chain)
+        cursor = self._journal.cursors.get(work.chain)
         return Due(
             rule=rule.name,
             slots=rule.concurrency - self._busy[rule.name],
@@ -134,12 +134,14 @@ class Runner:
     def _released(self, work: Work) -> int | None:
         """Return up to which block the rule's tasks may run; None where nothing holds them."""
         hold = work.hold
-        if work.matcher.chain not in self._journal.looked:
+        if work.matcher is None:
+            return None  # no block made them, so none can leave with them
+        if work.chain not in self._journal.looked:
             return -1  # blocks may have left the chain while nobody looked: nothing is signed for those
         if hold == Hold():
             return None
-        frontier = self._journal.frontiers.get(work.matcher.chain)
-        cursor = self._journal.cursors.get(work.matcher.chain)
+        frontier = self._journal.frontiers.get(work.chain)
+        cursor = self._journal.cursors.get(work.chain)
         if frontier is None or cursor is None:
             return -1  # the chain was not read yet: nothing is confirmed
         if hold.finality is not None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from listener.errors import ConfigError
-from listener.handlers import Handler, load
+from listener.errors import BadBody, ConfigError
+from listener.handlers import Handler, load, read_body
 
 EXECUTE = "async def execute(ctx): ...\n"
 SETTINGS = """
@@ -70,6 +70,42 @@ def test_a_module_gives_its_functions_and_settings(folder: Path) -> None:
     assert (handler.module, handler.is_async) == ("tasks.price", True)
     assert handler.settings.model_dump() == {"pair": "BTCUSDT", "digits": 2}
     assert (handler.execute.__name__, handler.validate.__name__) == ("execute", "validate")
+
+
+BODY = """
+from pydantic import BaseModel, ConfigDict, field_validator
+class Body(BaseModel):
+    model_config = ConfigDict(strict=True)
+    amount: int
+    @field_validator("amount")
+    def _lucky(cls, value):
+        if value == 13:
+            raise RuntimeError("secret")
+        return value
+"""
+
+
+def test_a_modules_body_reads_what_a_request_says_and_names_what_does_not_fit(folder: Path) -> None:
+    model = loaded(folder, BODY + EXECUTE).body
+    assert read_body(model, f'{{"amount": {2**255}}}').amount == 2**255
+    for text, message in (
+        ('{"amount": "1"}', "body.amount: should be a valid integer"),
+        ("{}", "body.amount: Field required"),
+        ('{"amount": 13}', "Body in tasks.price raised RuntimeError"),
+    ):
+        with pytest.raises(BadBody) as caught:
+            read_body(model, text)
+        assert str(caught.value) == message
+
+
+def test_without_a_body_a_handler_gets_the_plain_value(folder: Path) -> None:
+    assert loaded(folder, EXECUTE).body is None
+    assert read_body(None, f'{{"amount": {2**255}}}') == {"amount": 2**255}
+
+
+def test_a_body_that_is_no_model_is_refused(folder: Path) -> None:
+    expected = "rule hourly-price: Body in tasks.price is not a pydantic model; write class Body(BaseModel)"
+    assert refused(folder, f"class Body: ...\n{EXECUTE}") == expected
 
 
 def test_a_module_needs_no_more_than_execute_and_it_may_block(folder: Path) -> None:

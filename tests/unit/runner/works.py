@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from world import CHAIN, CHAIN_ID
+from pydantic import BaseModel
+from world import ASKED, CHAIN, CHAIN_ID
 
 from listener.config import Hold, Rule
 from listener.handlers import Handler
@@ -22,11 +23,19 @@ class Reader:
         raise NotImplementedError(block)
 
 
+def asked_work(execute: Callable[..., Any], body: type[BaseModel] | None = None) -> Work:
+    """A rule whose tasks no block makes, with its handler."""
+    rule = Rule(name=ASKED, task="tasks.none", task_definition_id=5, trigger={"type": "http"}, max_attempts=2)
+    handler = Handler("tasks.none", execute, None, None, asyncio.iscoroutinefunction(execute), body)
+    return Work(rule=rule, chain=CHAIN, matcher=None, handler=handler, hold=Hold(), chain_id=CHAIN_ID, reader=Reader())
+
+
 def work(execute: Callable[..., Any], name: str = "blocks", hold: Hold | None = None, **settings: Any) -> Work:
     """A rule of the configuration with its handler."""
     rule = Rule(name=name, task="tasks.none", task_definition_id=1, trigger={"type": "block"}, **settings)
     return Work(
         rule=rule,
+        chain=CHAIN,
         matcher=Matcher(name, CHAIN, rule.trigger),  # type: ignore[arg-type]
         handler=Handler("tasks.none", execute, None, None, asyncio.iscoroutinefunction(execute)),
         hold=hold or Hold(),
