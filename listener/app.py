@@ -18,7 +18,7 @@ import structlog
 from listener import config, follower, memory
 from listener.aggregator import Aggregator
 from listener.chains import Chain, Reader
-from listener.config.trigger import ScheduleTrigger
+from listener.config.trigger import HttpTrigger, ScheduleTrigger
 from listener.errors import ConfigError, StageEnded
 from listener.follower import Follower
 from listener.follower.rewind import Rewound
@@ -30,7 +30,7 @@ from listener.rules.matcher import Matcher
 from listener.runner import Runner, Work
 from listener.signing import Signer
 from listener.submitter import Submitter
-from listener.web import Server, listen, performer_routes
+from listener.web import Executable, Server, listen, performer_routes
 
 log = structlog.get_logger()
 
@@ -142,9 +142,7 @@ async def build(
     signer = Signer(settings.performer.key.get_secret_value(), settings.performer.address)
     journal = await Journal.open(settings.journal.place, _facts(settings))
     edges.push_async_callback(journal.close)
-    sockets = _sockets(
-        settings.http, edges
-    )  # before anything is written: a port that is taken is a mistake of start-up
+    sockets = _sockets(settings.http, edges)  # before anything is written: a port that is taken ends the start
     expired = await journal.resume(resume_at)
     if resume_at is not None:
         log.warning("journal.resumed", at=resume_at, expired=expired)
@@ -168,6 +166,7 @@ async def build(
     followed = [chain for chain in chains.values() if any(work.chain == chain.name for work in works)]
     routes = performer_routes(
         settings=settings,
+        executables=_executables(works),
         chains=followed,
         journal=journal,
         readings=readings,
@@ -277,6 +276,14 @@ def _followers(
             matchers = [work.matcher for work in own if work.matcher is not None]
             followers.append(Follower(chain, settings.chains[name], matchers, journal, eager=eager))
     return followers
+
+
+def _executables(works: Sequence[Work]) -> list[Executable]:
+    return [
+        Executable(work.rule.name, work.rule.task_definition_id, work.chain, work.handler.body)
+        for work in works
+        if isinstance(work.rule.trigger, HttpTrigger)
+    ]
 
 
 def _schedulers(works: Sequence[Work], journal: Journal) -> list[Stage]:

@@ -53,7 +53,7 @@ class Journal:
     The stages leave calls here, all made on the loop: ``on_pending`` after each step, with the rules that have new
     tasks (None: any may have); ``on_claimed`` with tasks that a standing claim took; ``on_expired`` with those that
     ended as too old; ``on_ready`` after each write that made rows ready; ``on_handed_out`` with parcels for which the
-    submitter had left room.
+    submitter had left room; ``on_ended`` with the ids of tasks that may have come to an end.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class Journal:
         self.on_claimed: Callable[[Sequence[Claimed]], None] = lambda _tasks: None
         self.on_expired: Callable[[str, Sequence[int]], None] = lambda _rule, _tasks: None
         self.on_ready: Callable[[], None] = lambda: None
+        self.on_ended: Callable[[Iterable[int]], None] = lambda _tasks: None
         self.on_handed_out: Callable[[Sequence[Parcel]], None] = lambda _parcels: None
 
     @classmethod
@@ -447,7 +448,9 @@ class Journal:
 
     async def end(self, ended: Sequence[Ended]) -> set[int]:
         """Store ends without a payload, and returns to pending; return the ids that were still held."""
-        return await self._writer.run(lambda connection: execution.end(connection, ended, now_us(), self._lease))
+        held = await self._writer.run(lambda connection: execution.end(connection, ended, now_us(), self._lease))
+        self.on_ended(held)
+        return held
 
     async def release(self) -> None:
         """Put back what was taken and not finished because we stop; nothing is claimed any longer."""
@@ -474,3 +477,4 @@ class Journal:
     async def take_back(self, sent: Sequence[Sent]) -> None:
         """Store what became of sends."""
         await self._writer.run(lambda connection: self._outbox.take_back(connection, sent))
+        self.on_ended(each.id for each in sent)

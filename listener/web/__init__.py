@@ -2,8 +2,9 @@
 
 from listener.web.door import listen
 from listener.web.envelope import Refused, envelope, refusal
+from listener.web.execute import Executable
 from listener.web.route import Route
 from listener.web.routes import performer_routes
 from listener.web.server import Server
 
-__all__ = ["Refused", "Route", "Server", "envelope", "listen", "performer_routes", "refusal"]
+__all__ = ["Executable", "Refused", "Route", "Server", "envelope", "listen", "performer_routes", "refusal"]

@@ -1,11 +1,13 @@
 """One path of the HTTP server: who answers it, where it is served, and what guards it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 from pydantic import BaseModel
+
+REFERENCE = "#/components/schemas/{model}"  # where the OpenAPI document keeps a model
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -23,8 +25,9 @@ class Route:
         refused: ``data`` of a refusal that the server makes before the handler is asked.
         summary: what it is for, in one sentence; here and below is what the OpenAPI document says of it.
         query: the model that reads its query.
-        body: the model that reads its body.
-        data: the model of its answer's ``data``, or of the whole answer where ``enveloped`` is false.
+        headers: the model that reads those of its headers that matter.
+        body: the model that reads its body, or the JSON schema where several do.
+        enveloped: whether its answer has the common form.
         statuses: what it answers beside 200 and what the server itself answers.
         answers: the type of its answer.
     """
@@ -38,8 +41,8 @@ class Route:
     refused: Any = None
     summary: str = ""
     query: type[BaseModel] | None = None
-    body: type[BaseModel] | None = None
-    data: Any = None
+    headers: type[BaseModel] | None = None
+    body: type[BaseModel] | Mapping[str, Any] | None = None
     enveloped: bool = True
     statuses: tuple[int, ...] = ()
     answers: str = "application/json"
