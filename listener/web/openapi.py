@@ -69,7 +69,7 @@ def _operation(route: Route, schemas: dict[str, Any], *, guarded: bool) -> dict[
         "operationId": "_".join(
             (route.method.lower(), *route.path.strip("/").replace("{", "").replace("}", "").split("/"))
         ),
-        "parameters": [*_path_parameters(route), *_parameters(route, schemas)],
+        "parameters": list(_parameters(route, schemas)),
         "responses": _responses(route, guarded=guarded),
     }
     if route.guarded and guarded:
@@ -104,14 +104,8 @@ def _general(route: Route, *, guarded: bool) -> Iterator[int]:
         yield from (413, 415)
 
 
-def _path_parameters(route: Route) -> Iterator[dict[str, Any]]:
-    for part in route.path.split("/"):
-        if part.startswith("{"):
-            yield {"name": part.strip("{}"), "in": "path", "required": True, "schema": {"type": "string"}}
-
-
 def _parameters(route: Route, schemas: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for place, model in (("query", route.query), ("header", route.headers)):
+    for place, model in (("path", route.named), ("query", route.query), ("header", route.headers)):
         if model is None:
             continue
         schema = _lifted(model.model_json_schema(ref_template=REFERENCE), schemas)

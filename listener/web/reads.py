@@ -16,8 +16,8 @@ from listener.journal.rows import Filter
 from listener.logs import redacted
 from listener.model import State
 from listener.web.envelope import TYPE, Refused, envelope
-from listener.web.query import LARGEST, MANY, Moment, Name, Question, asked, micros
-from listener.web.route import Route
+from listener.web.query import LARGEST, MANY, Moment, Name, Question, asked, checked, micros
+from listener.web.route import Handler, Route
 
 Number = Annotated[int, Field(ge=0, le=LARGEST)]
 Block = Annotated[str, Field(pattern=r"^[0-9]{1,18}(\.\.[0-9]{1,18})?$", description="Only block N, or blocks A..B.")]
@@ -50,6 +50,12 @@ class IncidentsWanted(Page):
     since: Moment | None = Field(default=None, description="Only what began or lasted after this time.")
 
 
+class TaskNamed(Question):
+    """The path of one task."""
+
+    id: Annotated[str, Field(pattern=r"^[0-9]{1,18}$", description="The task's id.")]
+
+
 class Nothing(Question):
     """A request without a query."""
 
@@ -61,14 +67,14 @@ class Reads:
         self._readings = readings
         self.routes = [
             self._route("/api/tasks", self._tasks, "The tasks of the journal.", TasksWanted),
-            self._route("/api/tasks/{id}", self._task, "One task.", Nothing, statuses=(400, 404)),
+            self._route("/api/tasks/{id}", self._task, "One task.", Nothing, TaskNamed),
             self._route("/api/chains", self._chains, "Every chain that was followed.", Nothing),
             self._route("/api/incidents", self._incidents, "What went wrong and was borne.", IncidentsWanted),
             self._route("/api/status", self._status, "Chains, tasks by rule and state, last errors.", Nothing),
         ]
 
     def _route(
-        self, path: str, handler: Any, summary: str, query: type[Question], statuses: tuple[int, ...] = (400,)
+        self, path: str, handler: Handler, summary: str, query: type[Question], named: type[Question] | None = None
     ) -> Route:
         return Route(
             method="GET",
@@ -77,8 +83,9 @@ class Reads:
             guarded=True,
             summary=summary,
             query=query,
+            named=named,
             enveloped=path == "/api/status",
-            statuses=statuses,
+            statuses=(400,) if named is None else (400, 404),
         )
 
     async def _tasks(self, request: web.Request) -> web.Response:
@@ -98,14 +105,10 @@ class Reads:
 
     async def _task(self, request: web.Request) -> web.Response:
         asked(Nothing, request.query)
-        text = request.match_info["id"]
-        if not text.isdecimal() or not text.isascii():
-            raise Refused(400, "a task's id is a number")
-        found = None
-        if int(text[:20]) <= LARGEST:
-            found = await self._read(lambda connection: rows.find_task(connection, int(text)))
+        task = int(checked(TaskNamed, request.match_info).id)
+        found = await self._read(lambda connection: rows.find_task(connection, task))
         if found is None:
-            raise Refused(404, f"there is no task {text[:20]}")
+            raise Refused(404, f"there is no task {task}")
         return _json(found)
 
     async def _chains(self, request: web.Request) -> web.Response:

@@ -24,6 +24,7 @@ class Route:
         unlimited: whether it is answered also when all the other requests have no room: it must be quick.
         refused: ``data`` of a refusal that the server makes before the handler is asked.
         summary: what it is for, in one sentence; here and below is what the OpenAPI document says of it.
+        named: the model that reads the names in its path.
         query: the model that reads its query.
         headers: the model that reads those of its headers that matter.
         body: the model that reads its body, or the JSON schema where several do.
@@ -40,6 +41,7 @@ class Route:
     unlimited: bool = False
     refused: Any = None
     summary: str = ""
+    named: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     headers: type[BaseModel] | None = None
     body: type[BaseModel] | Mapping[str, Any] | None = None
