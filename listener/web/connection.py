@@ -8,7 +8,7 @@ import http
 from typing import Any
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import LineTooLong
 
 from listener.web.envelope import raw, refusal
@@ -135,7 +135,9 @@ class Connection(web.RequestHandler):
         self.head_arrived()
         if isinstance(exc, ConnectionError):
             raise exc  # the client is gone: nobody waits for an answer
-        if status >= 500:
+        if isinstance(exc, UnicodeEncodeError) and hdrs.EXPECT in request.headers:
+            answer = refusal(417, "expectation failed")  # aiohttp would quote it, but it is no text
+        elif status >= 500:
             log.error("http.failed", path=request.path, exc_info=exc)
             answer = refusal(status, "a fault of the server, see its log")
         elif isinstance(exc, LineTooLong):
