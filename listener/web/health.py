@@ -89,16 +89,17 @@ def chain_check(chain: Chain, journal: Journal, max_lag_s: float) -> Check:
 
     async def check() -> Finding:
         head, cursor = chain.head, journal.cursors.get(chain.name)
-        walked_to = journal.walked_to.get(chain.name)
-        lag = None if head is None or cursor is None else max(head.number - cursor.number, 0)
-        lag_s = 0 if not lag else None if head is None or walked_to is None else max(head.timestamp - walked_to, 0)
-        facts = {
+        facts: dict[str, Any] = {
             "head": None if head is None else head.number,
             "cursor": None if cursor is None else cursor.number,
-            "lag": lag,
-            "lag_s": lag_s,
+            "lag": None,
+            "lag_s": None,
         }
-        return Finding(f"chain {chain.name}", _fault(chain, journal, max_lag_s, lag, lag_s), facts)
+        if head is not None and cursor is not None:
+            facts["lag"] = max(head.number - cursor.number, 0)
+            walked_to = journal.walked_to.get(chain.name) if facts["lag"] else head.timestamp
+            facts["lag_s"] = None if walked_to is None else max(head.timestamp - walked_to, 0)
+        return Finding(f"chain {chain.name}", _fault(chain, journal, max_lag_s, facts["lag"], facts["lag_s"]), facts)
 
     return check
 
