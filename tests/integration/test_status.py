@@ -28,6 +28,10 @@ async def test_it_shows_chains_tasks_and_errors(
         await show(node, config, monkeypatch)
 
 
+def rewrite(config: Path, old: str, new: str) -> None:
+    config.write_text(config.read_text().replace(old, new))
+
+
 async def show(node: FakeNode, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with following(config) as daemon:
         await ready(daemon.url)
@@ -47,7 +51,7 @@ async def show(node: FakeNode, config: Path, monkeypatch: pytest.MonkeyPatch) ->
         await unready(daemon.url, "no endpoint is connected")
         answer = await quickly("status", "--url", daemon.url, config=config)
         assert answer.out.splitlines()[:2] == ["not ready", "  chain l2: no endpoint is connected"]
-        config.write_text(config.read_text().replace("word-by-word", "other-words"))
+        rewrite(config, "word-by-word", "other-words")
         answer = await quickly("status", "--url", daemon.url, config=config)
         assert (answer.code, answer.out) == (1, "")
         assert answer.err.startswith(f"listener: {daemon.url}/api/status: HTTP 401: send Authorization: Bearer TOKEN")
