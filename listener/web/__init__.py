@@ -4,7 +4,17 @@ from listener.web.door import listen
 from listener.web.envelope import Refused, envelope, refusal
 from listener.web.execute import Executable
 from listener.web.route import Route
-from listener.web.routes import performer_routes
+from listener.web.routes import attester_routes, performer_routes
 from listener.web.server import Server
 
-__all__ = ["Executable", "Refused", "Route", "Server", "envelope", "listen", "performer_routes", "refusal"]
+__all__ = [
+    "Executable",
+    "Refused",
+    "Route",
+    "Server",
+    "attester_routes",
+    "envelope",
+    "listen",
+    "performer_routes",
+    "refusal",
+]

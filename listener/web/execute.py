@@ -42,7 +42,7 @@ class Executable:
 class Addressed(BaseModel):
     """What every body holds; the rest is for the task."""
 
-    model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="allow", hide_input_in_errors=True, defer_build=True)
 
     task_definition_id: Annotated[StrictInt, Field(alias=DEFINITION, ge=0, le=65535)]
 
@@ -83,7 +83,7 @@ class Execute:
             summary="Have a task executed, once for each Idempotency-Key.",
             query=Wait,
             headers=Keyed,
-            body=self._schema(),
+            body=self._schema,
             statuses=(202, 400, 404, 409),
         )
 

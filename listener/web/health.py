@@ -107,16 +107,32 @@ def chain_check(chain: Chain, journal: Journal, max_lag_s: float) -> Check:
 def _fault(chain: Chain, journal: Journal, max_lag_s: float, lag: int | None, lag_s: int | None) -> str | None:
     if chain.name in journal.halted:
         return f"halted: {journal.halted[chain.name]}"
-    if not chain.connected:
-        return "no endpoint is connected"
-    silent_s = time.monotonic() - chain.told_at
-    if silent_s > max_lag_s:
-        ago = "yet" if chain.told_at < 0 else f"for {silent_s:.0f} s"
-        return f"no endpoint has told its newest block {ago}"
+    unread = _unread(chain, max_lag_s)
+    if unread is not None:
+        return unread
     if chain.name not in journal.looked or lag is None:
         return "not compared with the journal yet"
     if lag > 1 and (lag_s is None or lag_s > max_lag_s):  # one block behind is on its way, however slow the chain
         return f"{lag} blocks behind its head" + ("" if lag_s is None else f", {lag_s} s")
+    return None
+
+
+def reading_check(chain: Chain, max_lag_s: float) -> Check:
+    """Check that a chain can be read, where nobody follows it."""
+
+    async def check() -> Finding:
+        return Finding(f"chain {chain.name}", _unread(chain, max_lag_s))
+
+    return check
+
+
+def _unread(chain: Chain, max_lag_s: float) -> str | None:
+    """Say why a chain cannot be read."""
+    if not chain.connected:
+        return "no endpoint is connected"
+    silent_s = time.monotonic() - chain.told_at
+    if max_lag_s < silent_s < float("inf"):  # before it was asked the first time, nobody knows
+        return f"no endpoint has told its newest block for {silent_s:.0f} s"
     return None
 
 

@@ -1,11 +1,13 @@
 """``GET /openapi.json``: what the daemon answers, described from the models that read its requests."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from importlib.metadata import version
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from aiohttp import web
+from pydantic import BaseModel
 
 from listener.web.envelope import TYPE
 from listener.web.route import REFERENCE, Route
@@ -41,10 +43,13 @@ def document_route(routes: Sequence[Route], *, guarded: bool) -> Route:
         routes: what it describes.
         guarded: whether a token is set.
     """
-    written = orjson.dumps(document(routes, guarded=guarded))
+
+    @cache  # made when it is first asked for: most daemons never are, and it takes memory
+    def written() -> bytes:
+        return orjson.dumps(document(routes, guarded=guarded))
 
     async def handler(_request: web.Request) -> web.Response:
-        return web.Response(body=written, content_type=TYPE)
+        return web.Response(body=written(), content_type=TYPE)
 
     return Route(method="GET", path="/openapi.json", handler=handler, unlimited=True)
 
@@ -75,9 +80,15 @@ def _operation(route: Route, schemas: dict[str, Any], *, guarded: bool) -> dict[
     if route.guarded and guarded:
         found["security"] = [{"token": []}]
     if route.body is not None:
-        schema = route.body if isinstance(route.body, Mapping) else route.body.model_json_schema(ref_template=REFERENCE)
-        found["requestBody"] = {"required": True, "content": {TYPE: {"schema": _lifted(schema, schemas)}}}
+        schema = _lifted(_body(route.body), schemas)
+        found["requestBody"] = {"required": True, "content": {TYPE: {"schema": schema}}}
     return found
+
+
+def _body(body: type[BaseModel] | Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+    if isinstance(body, type) and issubclass(body, BaseModel):
+        return body.model_json_schema(ref_template=REFERENCE)
+    return cast("Callable[[], Mapping[str, Any]]", body)()
 
 
 def _responses(route: Route, *, guarded: bool) -> dict[str, Any]:

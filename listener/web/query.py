@@ -25,7 +25,13 @@ _TYPES = frozenset({"application/json", "application/x-www-form-urlencoded"})  #
 class Question(BaseModel):
     """What all models of a request have in common: an unknown name is a slip."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        defer_build=True,  # until it is first asked for: a daemon that nobody asks should not pay for it
+    )
 
 
 def _aware(moment: datetime) -> datetime:

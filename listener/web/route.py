@@ -27,7 +27,7 @@ class Route:
         named: the model that reads the names in its path.
         query: the model that reads its query.
         headers: the model that reads those of its headers that matter.
-        body: the model that reads its body, or the JSON schema where several do.
+        body: the model that reads its body, or what gives the JSON schema where several do.
         enveloped: whether its answer has the common form.
         statuses: what it answers beside 200 and what the server itself answers.
         answers: the type of its answer.
@@ -44,7 +44,7 @@ class Route:
     named: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     headers: type[BaseModel] | None = None
-    body: type[BaseModel] | Mapping[str, Any] | None = None
+    body: type[BaseModel] | Callable[[], Mapping[str, Any]] | None = None
     enveloped: bool = True
     statuses: tuple[int, ...] = ()
     answers: str = "application/json"

@@ -10,7 +10,7 @@ from listener.journal import Journal
 from listener.journal.readings import Readings
 from listener.web import exposition
 from listener.web.execute import Executable, Execute
-from listener.web.health import Health, aggregator_check, chain_check, key_check
+from listener.web.health import Check, Health, aggregator_check, chain_check, key_check, reading_check
 from listener.web.openapi import document_route
 from listener.web.reads import Reads
 from listener.web.route import Route
@@ -27,6 +27,7 @@ def performer_routes(  # noqa: PLR0913 -- the edges of a performer
     aggregator: Aggregator,
     address: str,
     stopping: asyncio.Event,
+    more: Sequence[Route] = (),
 ) -> list[Route]:
     """
     Give the routes of a performer.
@@ -40,14 +41,29 @@ def performer_routes(  # noqa: PLR0913 -- the edges of a performer
         aggregator: who takes the tasks.
         address: of the key that signs.
         stopping: set when the daemon is asked to stop.
+        more: what others answer.
     """
     checks = [
         *(chain_check(chain, journal, settings.chains[chain.name].max_lag.total_seconds()) for chain in chains),
         aggregator_check(aggregator),
         key_check(address),
     ]
-    health = Health(checks, stopping, healthcheck=settings.http.healthcheck)
     waits = Waits(journal, readings, settings.http.max_requests // 2, stopping)
     execute = Execute(executables, journal, waits, longest_wait_s=settings.http.wait_s)
-    routes = [execute.route, *health.routes, exposition.ROUTE, *Reads(readings).routes]
-    return [*routes, document_route(routes, guarded=settings.http.token is not None)]
+    return _with_health(settings.http, checks, stopping, [execute.route, *Reads(readings).routes, *more])
+
+
+def attester_routes(
+    *, settings: config.Config, chains: Sequence[Chain], stopping: asyncio.Event, more: Sequence[Route]
+) -> list[Route]:
+    """Give the routes of an attester: what it judges is ``more``, and it is ready where its chains can be read."""
+    checks = [reading_check(chain, settings.chains[chain.name].max_lag.total_seconds()) for chain in chains]
+    return _with_health(settings.http, checks, stopping, more)
+
+
+def _with_health(
+    http: config.Http, checks: Sequence[Check], stopping: asyncio.Event, routes: Sequence[Route]
+) -> list[Route]:
+    health = Health(checks, stopping, healthcheck=http.healthcheck)
+    found = [*routes, *health.routes, exposition.ROUTE]
+    return [*found, document_route(found, guarded=http.token is not None)]
