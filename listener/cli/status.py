@@ -154,19 +154,20 @@ def _shown(found: Status) -> "Group":
 
     parts: list[Any] = [Text("ready" if found["ready"] else "not ready")]
     parts += [Text(f"  {reason}") for reason in found["reasons"]]
-    chains = Table(*CHAINS, box=None, title="chains", title_justify="left")
+    chains = Table(*CHAINS, box=None)
     for chain in found["chains"]:
         chains.add_row(*(_cell(chain[name]) for name in CHAINS))
-    tasks = Table(
-        "rule", "state", "tasks", box=None, title="tasks, of the newest 10000 and all open", title_justify="left"
-    )
+    tasks = Table("rule", "state", "tasks", box=None)
     for rule, states in found["tasks"].items():
         for state, count in states.items():
             tasks.add_row(_cell(rule), state, str(count))
-    errors = Table(*ERRORS, box=None, title="last errors", title_justify="left")
+    errors = Table(*ERRORS, box=None)
     for row in found["errors"]:
         errors.add_row(*(_cell(row[name]) for name in ERRORS))
-    return Group(*parts, chains, tasks, *([errors] if found["errors"] else []))
+    parts += ["", chains, "", tasks]
+    if found["errors"]:
+        parts += ["", Text("The last errors:"), errors]
+    return Group(*parts)
 
 
 def _cell(value: Any) -> Any:

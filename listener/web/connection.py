@@ -122,6 +122,7 @@ class Connection(web.RequestHandler):
         if isinstance(resp, web.HTTPException):
             allowed = {name: value for name, value in resp.headers.items() if name == "Allow"}
             resp = refusal(resp.status, said(resp), headers=allowed)
+        resp.headers.setdefault(hdrs.SERVER, "listener")  # without the versions of what it is made of
         return await super().finish_response(request, resp, start_time)
 
     def handle_error(
