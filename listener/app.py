@@ -17,7 +17,9 @@ import structlog
 from listener import config, follower, memory
 from listener.aggregator import Aggregator
 from listener.chains import Chain, Reader
+from listener.config.election import RoundRobin
 from listener.config.trigger import ScheduleTrigger
+from listener.election import Elections, election_of
 from listener.errors import ConfigError, StageEnded
 from listener.follower import Follower
 from listener.follower.rewind import Rewound
@@ -156,7 +158,7 @@ async def build(
         target_chain_id=settings.aggregator.target_chain_id,
     )
     edges.push_async_callback(aggregator.close)
-    for name in {work.chain for work in works}:
+    for name in _read_chains(settings, works):
         # Not in the followers: handlers that are finished after a stop still read over these lines.
         await edges.enter_async_context(chains[name].attended())
     return [
@@ -215,10 +217,21 @@ def _chain(table: config.Chain, session: aiohttp.ClientSession) -> Chain:
     return chain
 
 
+def _read_chains(settings: config.Config, works: Sequence[Work]) -> set[str]:
+    """Give the chains that rules look at, and that of the attestation contract where an election reads it."""
+    names = {work.chain for work in works}
+    if settings.attestation_chain is not None and any(isinstance(work.rule.election, RoundRobin) for work in works):
+        names.add(settings.attestation_chain.name)
+    return names
+
+
 def _works(
     settings: config.Config, matchers: Sequence[Matcher], handlers: Mapping[str, Handler], chains: Mapping[str, Chain]
 ) -> list[Work]:
     loop = asyncio.get_running_loop()
+    elections = None
+    if settings.attestation is not None and settings.attestation_chain is not None:
+        elections = Elections(chains[settings.attestation_chain.name], settings.attestation.address, loop)
     works = []
     by_rule = {matcher.name: matcher for matcher in matchers}
     for rule in settings.rules:
@@ -233,6 +246,7 @@ def _works(
                 hold=rule.hold(table),
                 chain_id=chain.chain_id,
                 reader=Reader(chain, loop),
+                elect=election_of(rule, table.name, elections, handlers[rule.name].elect),
             )
         )
     return works

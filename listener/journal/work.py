@@ -110,13 +110,14 @@ class Ended:
     """
     A claimed task's end without a payload, or its way back to ``pending``.
 
-    ``not_before`` (microseconds since the epoch) is only for ``pending``.
+    ``not_before`` (microseconds since the epoch) and ``uncounted``, of the attempt, are only for ``pending``.
     """
 
     task: Claimed
     state: str
     reason: str
     not_before: int = 0
+    uncounted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from functools import partial
 import structlog
 
 from listener.config import Hold
-from listener.errors import BadTaskResult
+from listener.errors import BadTaskResult, ElectionFailed
 from listener.journal import Claimed, Due, Ended, Journal, Signed, now_us
 from listener.logs import redacted
 from listener.model import State
@@ -27,6 +27,7 @@ log = structlog.get_logger()
 
 SECOND = 1_000_000  # in the journal's microseconds
 LONGEST_PAUSE_S = 60.0
+ELECTION_PAUSE_S = 2.0
 POLL_S = 5.0  # polling is the fallback of the wake-up
 
 
@@ -48,6 +49,7 @@ class Runner:
         self._polled_at = 0.0  # on the loop's clock
         self._suspect: Claimed | None = None  # in hand
         self._suspects_left = True
+        self._unread: set[str] = set()  # rules whose last election could not be read
         self._outcomes: list[Outcome] = []
         self._ended = asyncio.Event()
         journal.on_pending = self._on_pending
@@ -214,14 +216,18 @@ class Runner:
         """Sign a result; decide what becomes of a task that has none."""
         task, failure = outcome.task, outcome.failure
         work = self._works[task.rule]
+        if failure is None:
+            self._unread.discard(task.rule)
         if failure is None and outcome.result is None:
-            return Ended(task, State.SKIPPED, "nothing to do")
+            return Ended(task, State.SKIPPED, outcome.skipped)
         if failure is None and outcome.result is not None:
             try:
                 return Signed(task, self._signer.sign(outcome.result, task.task_definition_id))
             except ValueError as error:
                 failure = BadTaskResult(str(error))
         reason = redacted(str(failure))
+        if isinstance(failure, ElectionFailed):
+            return self._elect_later(task, reason)
         if task.attempt >= work.rule.max_attempts:
             return Ended(task, State.FAILED, f"attempt {task.attempt}: {reason}")
         pause = min(LONGEST_PAUSE_S, 0.5 * 2**task.attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
@@ -235,6 +241,16 @@ class Runner:
         )
         asyncio.get_running_loop().call_later(pause, self._on_pending, [task.rule])
         return Ended(task, State.PENDING, reason, not_before=now_us() + int(pause * SECOND))
+
+    def _elect_later(self, task: Claimed, reason: str) -> Ended:
+        """Try an election again, however often: a chain that cannot be read must not use up a task's attempts."""
+        level = log.debug if task.rule in self._unread else log.warning
+        level("election.failed", rule=task.rule, task=task.id, reason=reason)
+        self._unread.add(task.rule)
+        pause = ELECTION_PAUSE_S * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
+        asyncio.get_running_loop().call_later(pause, self._on_pending, [task.rule])
+        not_before = now_us() + int(pause * SECOND)
+        return Ended(task, State.PENDING, reason, not_before=not_before, uncounted=True)
 
     def _report(self, ended: Sequence[Ended], held: set[int]) -> None:
         for item in ended:

@@ -1,13 +1,12 @@
 """Handlers run within their time and their rule's bounds, and whatever they do ends as a row."""
 
 import asyncio
-import contextlib
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,14 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 from structlog.testing import capture_logs
-from works import Context, asked_work, good, work
+from works import Context, asked_work, good, running, walk, work
 from world import CHAIN, CHAIN_ID, SIGNER, START, World, block, event, fired, frontier, until
 
 from listener import runner as runner_package
 from listener.config import Hold
 from listener.journal import now_us
 from listener.model import TaskResult
-from listener.runner import Runner, Work
+from listener.runner import Runner
 
 runner_module = sys.modules[f"{runner_package.__name__}.runner"]
 
@@ -37,23 +36,6 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 def logs() -> Iterator[list[Any]]:
     with capture_logs() as lines:
         yield lines
-
-
-@contextlib.asynccontextmanager
-async def running(world: World, *works: Work) -> AsyncIterator[Runner]:
-    stage = Runner(works, SIGNER, world.journal)
-    stop = asyncio.Event()
-    task = asyncio.ensure_future(stage.run(stop))
-    try:
-        yield stage
-    finally:
-        stop.set()
-        await asyncio.wait_for(task, 10)
-
-
-async def walk(world: World, count: int = 1, rule: str = "blocks") -> None:
-    first = world.cursor.number + 1
-    await world.walk(*[fired(rule, block(first + number)) for number in range(count)])
 
 
 # Results
