@@ -13,12 +13,16 @@ from eth_utils.crypto import keccak
 
 import listener.devnet
 from listener.chains import Chain
+from listener.config.election import RoundRobin
 from listener.devnet.accounts import ACCOUNTS
 from listener.devnet.anvil import Anvil
+from listener.election.election import RoundRobinElection
 from listener.election.layout import NOBODY
 from listener.election.moment import AttestationBlock
 from listener.election.operators import Operators
 from listener.errors import ChainUnavailable, ElectionFailed
+from listener.model import Block
+from listener.testing import context
 
 ARTIFACTS = Path(listener.devnet.__file__).parent / "artifacts"
 LISTS = ("AttestationCenter", "AttestationCenterWithoutKeys")
@@ -165,3 +169,46 @@ async def test_the_block_of_a_time_is_the_last_that_is_not_later_once_a_later_on
             await blocks.at(moment)
     with pytest.raises(ElectionFailed, match="no block that is as old as the trigger's"):
         await blocks.at(begun - 1)
+
+
+# Turns
+
+
+async def test_what_no_block_made_is_elected_at_its_number_though_its_block_has_left(
+    anvil: Anvil, reading: Reading
+) -> None:
+    contract = await deployed(anvil, "AttestationCenter")
+    await change(anvil, contract, "register", A)
+    head = int((await anvil.block("latest"))["number"], 16)
+    trigger = context(block_number=head + 1, block_hash=b"\x12" * 32)  # a block that the chain does not hold
+    await anvil.mine()
+    operators, loop = Operators(reading.chain, contract), asyncio.get_running_loop()
+    by_hash = RoundRobinElection(RoundRobin(), operators, None, loop, by_number=False)
+    by_number = RoundRobinElection(RoundRobin(), operators, None, loop, by_number=True)
+    with pytest.raises(ElectionFailed):
+        await by_hash(trigger)
+    assert await by_number(trigger) == A
+
+
+async def test_a_turn_is_looked_for_again_where_the_attestation_chains_block_has_left(
+    anvil: Anvil, reading: Reading
+) -> None:
+    contract = await deployed(anvil, "AttestationCenter")
+    await change(anvil, contract, "register", A)
+    moment = int((await anvil.block("latest"))["timestamp"], 16)
+    await anvil.call("evm_setNextBlockTimestamp", moment + 10)
+    await anvil.mine()
+    blocks = AttestationBlock(reading.chain)
+    operators, loop = Operators(reading.chain, contract), asyncio.get_running_loop()
+    elect = RoundRobinElection(RoundRobin(), operators, blocks, loop, by_number=False)
+    known = await blocks.at(moment)
+    blocks._found._asked[moment] = asyncio.ensure_future(gone())
+    with pytest.raises(ElectionFailed):
+        await elect(context(block_timestamp=moment))
+    assert await elect(context(block_timestamp=moment)) == A
+    assert await blocks.at(moment) == known
+
+
+async def gone() -> Block:
+    """A block that was found, and has left the chain since."""
+    return Block(1, b"\x12" * 32, b"", 0, 0, 0)

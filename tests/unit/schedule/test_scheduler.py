@@ -14,7 +14,7 @@ from world import ASKED, CHAIN, World, block, chain_row, frontier, until
 
 from listener import schedule
 from listener.config import Rule, Url
-from listener.journal import Journal
+from listener.journal import Journal, Plan
 from listener.journal.backup import back_up
 from listener.journal.plans import IN_GAP
 from listener.schedule import Scheduled, Scheduler, Timetable
@@ -123,8 +123,11 @@ async def test_a_restart_neither_repeats_nor_loses_a_planned_time(world: World) 
     async with running(world, clock):
         pass
     async with running(world, clock):
-        await clock.set(BEGUN + 120)
+        await clock.set(BEGUN + 125)
     assert times(world) == [30, 60, 90, 120]
+    fingerprint = Timetable(every_s=30).fingerprint
+    plans = await world.journal.adopt_schedules({ASKED: fingerprint}, BEGUN + 1000)
+    assert plans == {ASKED: Plan(fingerprint, BEGUN + 120)}  # it goes on from there, not from its first start
 
 
 async def test_a_commit_that_was_lost_is_planned_again_under_the_same_key(world: World) -> None:
