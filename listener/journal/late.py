@@ -12,19 +12,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Boolean, Connection, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, literal_column, select, update
 
-from listener.journal.schema import in_state, tasks
+from listener.journal.schema import HELD_BACK, in_state, tasks
 from listener.journal.work import Step
 from listener.model import Occasion, State
 
-HELD_BACK = 2**62  # as not_before: after any clock
 NOT_WANTED = 'found too late: the rule says catch_up = "none"'
 REPLACED = 'found too late, and so was a newer one: the rule says catch_up = "latest"'
 
-# As the index says it: with its value bound, SQLite would not see that the index applies.
-_late = literal_column("tasks.late", Boolean)
-_held = (_late, in_state(State.PENDING), tasks.c.not_before == HELD_BACK)
+# As the index says it, and of no type: SQLAlchemy would compare a boolean with 1, and SQLite not see that it fits.
+_late: ColumnElement[bool] = literal_column("tasks.late")
+_held = (in_state(State.PENDING), tasks.c.not_before == literal_column(str(HELD_BACK)))
 _RELEASED: dict[str, Any] = {"not_before": 0}
 _OLDER: dict[str, Any] = {"state": State.EXPIRED, "error": REPLACED, "not_before": 0, "claim": tasks.c.claim + 1}
 _HELD_AGAIN: dict[str, Any] = {"state": State.PENDING, "error": None, "not_before": HELD_BACK, "settled_at": None}
@@ -121,11 +120,9 @@ class Late:
             self._restore(connection, step.chain)
         waiting: dict[str, Any] = {}
         older: list[int] = []
-        rows = connection.execute(
-            select(tasks.c.id, tasks.c.rule, tasks.c.block_number)
-            .where(*_held, tasks.c.chain == step.chain)
-            .order_by(tasks.c.block_number.desc(), tasks.c.id.desc())
-        )
+        held = select(tasks.c.id, tasks.c.rule, tasks.c.block_number).where(*_held, tasks.c.chain == step.chain)
+        # Sorted here: told to, SQLite would walk through all tasks of the chain, which have an index in this order.
+        rows = sorted(connection.execute(held), key=lambda row: (row.block_number, row.id), reverse=True)
         for row in rows:
             if row.rule in waiting or row.block_number < newest_late.get(row.rule, 0):
                 older.append(row.id)

@@ -25,6 +25,7 @@ from sqlalchemy import (
 
 T = TypeVar("T")
 
+HELD_BACK = 2**62  # as not_before: after any clock; see late.py
 REVISION = "0001"  # the newest migration: a journal that says so needs none
 
 metadata = MetaData()
@@ -169,6 +170,7 @@ _partial("tasks_pending", tasks.c.rule, tasks.c.id, where="state = 'pending'")
 _partial("tasks_running", tasks.c.id, where="state = 'running'")
 _partial("tasks_ready", tasks.c.id, where="state = 'ready'")
 _partial("tasks_pairs", tasks.c.paired_id, where="paired_id IS NOT NULL")
+_partial("tasks_held_back", tasks.c.chain, where=f"not_before = {HELD_BACK}")
 _partial("tasks_late", tasks.c.chain, tasks.c.rule, tasks.c.block_number, where="late")
 _partial("tasks_off_chain", tasks.c.chain, tasks.c.block_number, where="NOT canonical")
 # One effect, one row: a second row with the same digest could never be settled.

@@ -24,9 +24,9 @@ from listener.journal.chain_rows import replace as replace_chain
 from listener.journal.digests import conflicts_of
 from listener.journal.held import IN_GAP, forget
 from listener.journal.incidents import Kind
-from listener.journal.late import HELD_BACK, Late
+from listener.journal.late import Late
 from listener.journal.pairs import CAUSE, Cause, first_indexes
-from listener.journal.schema import blocks, chains, chunks, tasks
+from listener.journal.schema import HELD_BACK, blocks, chains, chunks, tasks
 from listener.journal.statement import Statement
 from listener.journal.work import Step, Written
 from listener.model import State
