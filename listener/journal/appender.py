@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select
-from sqlalchemy.dialects import postgresql  # SQLAlchemy has loaded it anyway; psycopg it has not
+from sqlalchemy import Connection, Executable, bindparam, insert, select
 
 from listener.journal.held import Past
 from listener.journal.late import CatchUp, Late, newest_of_each
@@ -44,10 +43,13 @@ _APPENDED = (
 def _appending(*more: str) -> Statement:
     """Make the insertion of tasks. A key that is there already leaves its row as it is: that is not news."""
     row: dict[str, Any] = {name: bindparam(name) for name in (*_APPENDED, *more)}
-    return Statement(
-        insert(tasks).prefix_with("OR IGNORE", dialect="sqlite").values(row),
-        postgresql=lambda: postgresql.insert(tasks).values(row).on_conflict_do_nothing(index_elements=["key"]).inline(),
-    )
+
+    def on_postgresql() -> Executable:
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - 2 MB that a journal in a file does not need
+
+        return postgresql.insert(tasks).values(row).on_conflict_do_nothing(index_elements=["key"]).inline()
+
+    return Statement(insert(tasks).prefix_with("OR IGNORE", dialect="sqlite").values(row), postgresql=on_postgresql)
 
 
 _APPEND = _appending()
