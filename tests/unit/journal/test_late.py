@@ -11,6 +11,7 @@ from world import CHAIN, CHAIN_ID, START, World, block, chain_row, event, fired
 
 from listener.config import Url
 from listener.journal import CatchUp, RuleFacts, Written
+from listener.journal.held import IN_GAP
 from listener.journal.late import NOT_WANTED, REPLACED
 from listener.model import Block, Occasion
 
@@ -237,3 +238,47 @@ async def test_whatever_the_steps_forks_and_restarts_exactly_the_newest_late_tri
         **dict.fromkeys(late[:-1], "expired"),
         **dict.fromkeys([*late[-1:], *fresh_ones], "pending"),
     }
+
+
+async def test_in_the_gap_after_a_backup_nothing_waits_for_the_end_of_the_catch_up(world: World) -> None:
+    world.change("INSERT INTO facts (name, value) VALUES ('gap l2', '20')")
+    await world.journal.past(CHAIN)
+    written = await walk(world, [11, 20], head=60)
+    assert written.expired == 2
+    assert {row["error"] for row in world.rows().values()} == {IN_GAP}
+    await walk(world, [25], head=60)
+    assert brief(world) == [(11, "expired"), (20, "expired"), (25, "held")]
+
+
+async def test_a_rule_that_wants_all_from_now_on_lets_go_what_was_held_back(world: World) -> None:
+    await walk(world, [11], head=30)
+    world._rules = {**RULES, LATEST: replace(RULES[LATEST], catch_up=None)}
+    await world.restart()
+    await walk(world, [12], head=30)
+    assert brief(world) == [(11, "pending"), (12, "pending")]
+
+
+async def test_two_processes_that_walk_in_turn_leave_what_one_would(database: Url) -> None:
+    async with World(database, RULES) as one, World(database, RULES) as two:
+        await two.journal.release_late(CHAIN)  # it finds none
+        await walk(one, [11], head=30)
+        await follow(two, one)
+        await walk(two, [12], head=30)
+        assert brief(one) == [(11, "expired"), (12, "held")]
+        await follow(one, two)
+        assert (await walk(one, [], head=30, to=30)).released == 1
+        assert brief(one) == [(11, "expired"), (12, "pending")]
+
+
+async def test_a_process_lets_go_at_the_head_what_another_held_back(database: Url) -> None:
+    async with World(database, RULES) as one, World(database, RULES) as two:
+        await two.journal.release_late(CHAIN)
+        await walk(one, [11], head=30)
+        await two.journal.release_late(CHAIN)
+        assert brief(one) == [(11, "pending")]
+
+
+async def follow(world: World, other: World) -> None:
+    """Stand where another process has walked to."""
+    world.cursor = other.cursor
+    await world.journal.refresh(CHAIN)
