@@ -23,6 +23,7 @@ from listener.follower.rewind import Rewound
 from listener.handlers import Handler
 from listener.journal import Journal, RuleFacts
 from listener.journal.keeper import Keeper
+from listener.pulse import Pulse
 from listener.rules.matcher import Matcher
 from listener.runner import Runner, Work
 from listener.signing import Signer
@@ -167,6 +168,7 @@ async def build(
             in_flight=settings.aggregator.in_flight,
             give_up_after_s=settings.aggregator.give_up_after.total_seconds(),
         ),
+        Pulse(journal),
         *([] if settings.journal.keep is None else [Keeper(journal, settings.journal.keep)]),
     ]
 

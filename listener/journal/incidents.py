@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, insert, or_, select, update
 
+from listener import metrics
 from listener.journal.rows import as_time
 from listener.journal.schema import incidents
 from listener.logs import redacted
@@ -59,6 +60,7 @@ def record(  # noqa: PLR0913 - a row's columns
     """
     ended = None if kind in LASTING else now
     detail = redacted(detail)
+    metrics.of_chain(chain).incident(kind)
     recent = or_(incidents.c.started_at >= now - REPEAT_US, incidents.c.ended_at >= now - REPEAT_US)
     last = connection.execute(
         select(incidents)

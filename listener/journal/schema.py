@@ -155,6 +155,7 @@ def _partial(name: str, *columns: Column[object], where: str, unique: bool = Fal
 _partial("tasks_pending", tasks.c.rule, tasks.c.id, where="state = 'pending'")
 _partial("tasks_running", tasks.c.id, where="state = 'running'")
 _partial("tasks_ready", tasks.c.id, where="state = 'ready'")
+_partial("tasks_failed", tasks.c.settled_at, where="state = 'failed'")  # the dead letters, which are counted
 _partial("tasks_pairs", tasks.c.paired_id, where="paired_id IS NOT NULL")
 _partial("tasks_off_chain", tasks.c.chain, tasks.c.block_number, where="NOT canonical")
 # One effect, one row: a second row with the same digest could never be settled.

@@ -71,6 +71,7 @@ def upgrade() -> None:
     _index("tasks_pending", "rule", "id", where="state = 'pending'")
     _index("tasks_running", "id", where="state = 'running'")
     _index("tasks_ready", "id", where="state = 'ready'")
+    _index("tasks_failed", "settled_at", where="state = 'failed'")
     _index("tasks_pairs", "paired_id", where="paired_id IS NOT NULL")
     _index("tasks_off_chain", "chain", "block_number", where="NOT canonical")
     _index("tasks_digest", "digest", where="digest IS NOT NULL AND state <> 'cancelled'", unique=True)
