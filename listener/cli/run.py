@@ -53,6 +53,7 @@ def run(
     memory.share_one_heap()
     settings = load(config, os.environ)
     logs.configure(settings.logs.level, settings.logs.format, settings.secrets)
+    logs.capture()
     ready = matchers(settings)
     found = handlers.load(settings.rules, config.absolute().parent)
     sys.exit(_run(daemon.run(settings, ready, found, resume_at)))
