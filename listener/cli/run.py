@@ -53,14 +53,15 @@ def run(
     memory.share_one_heap()
     settings = load(config, os.environ)
     logs.configure(settings.logs.level, settings.logs.format, settings.secrets)
-    logs.capture()
     ready = matchers(settings)
     found = handlers.load(settings.rules, config.absolute().parent)
     sys.exit(_run(daemon.run(settings, ready, found, resume_at)))
 
 
 def _run(main: Coroutine[Any, Any, int]) -> int:
+    from listener import logs  # noqa: PLC0415
     from listener.loops import new_event_loop  # noqa: PLC0415
 
+    logs.capture()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(main)
