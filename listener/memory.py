@@ -1,14 +1,30 @@
 """
 What the process asks of its memory, once, at start.
 
-Both cost nothing and are measured by ``make bench``: a heap for each thread is 2 MB that nobody needs under the
-interpreter's one lock, and without the freeze every full garbage collection walks again through all that was imported.
+All cost nothing and are measured by ``make bench``: Rich is 4 MB that a daemon has no use for, a heap for each thread 2
+MB that nobody needs under the interpreter's one lock, and without the freeze every full garbage collection walks again
+through all that was imported.
 """
 
 import ctypes
 import gc
+import importlib
+import sys
+
+RECURSION = 1000  # calls, as Python itself has it
 
 _M_ARENA_MAX = -8  # mallopt(3)
+
+
+def spare_rich() -> None:
+    """Let structlog load without Rich, in which it would only paint tracebacks. Call it before other imports."""
+    if "rich" in sys.modules:
+        return
+    sys.modules["rich"] = None  # type: ignore[assignment]  # for an import that is the name of nothing
+    try:
+        importlib.import_module("structlog")
+    finally:
+        del sys.modules["rich"]
 
 
 def share_one_heap() -> None:
@@ -22,3 +38,13 @@ def freeze() -> None:
     """Take all that exists by now out of the garbage collector's way: it lives as long as the process."""
     gc.collect()
     gc.freeze()
+
+
+def bound_recursion() -> None:
+    """
+    Put the interpreter's own limit back where a library has raised it. Call it when all is imported.
+
+    py_ecc, which eth-account imports, sets 100,000: a handler that calls itself without end would hold the interpreter
+    for two seconds at each attempt, and all stages with it, or overrun the stack where C code is in between.
+    """
+    sys.setrecursionlimit(RECURSION)

@@ -40,8 +40,11 @@ def run(
 
     Example: listener run --config /etc/listener/config.toml
     """
-    from listener import app as daemon  # noqa: PLC0415 - see cli/__init__.py
-    from listener import handlers, logs, memory  # noqa: PLC0415
+    from listener import memory  # noqa: PLC0415 - see cli/__init__.py
+
+    memory.spare_rich()
+    from listener import app as daemon  # noqa: PLC0415
+    from listener import handlers, logs  # noqa: PLC0415
     from listener.config import load, matchers  # noqa: PLC0415
 
     if role not in ("performer", "attester", "both"):
@@ -59,7 +62,9 @@ def run(
 
 
 def _run(main: Coroutine[Any, Any, int]) -> int:
+    from listener import logs  # noqa: PLC0415
     from listener.loops import new_event_loop  # noqa: PLC0415
 
+    logs.capture()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(main)

@@ -10,6 +10,7 @@ from listener.config.election import Fixed, RoundRobin
 from listener.election.election import FixedElection, RoundRobinElection
 from listener.election.moment import AttestationBlock
 from listener.election.operators import Operators
+from listener.errors import ConfigError
 from listener.model import TaskContext
 
 Elect = Callable[[TaskContext[Any]], Awaitable[str]]
@@ -30,18 +31,20 @@ class Elections:
         return RoundRobinElection(election, self._operators, blocks, self._loop, by_number=rule.is_asked)
 
 
-def election_of(rule: Rule, chain: str, elections: Elections | None, custom: Elect | None) -> Elect | None:
+def election_of(rule: Rule, chain: str, elections: Elections | None, custom: Elect | None) -> Elect:
     """
-    Give a rule's election; None where every task is ours.
+    Give the election of a rule that has one.
 
     Args:
         rule: the rule.
         chain: the name of the chain that it looks at.
-        elections: None where there is no attestation contract.
-        custom: the user's own function.
+        elections: those of the attestation contract; the configuration has made sure of it where it is needed.
+        custom: the user's own function, likewise.
     """
     if isinstance(rule.election, Fixed):
         return FixedElection(rule.election)
     if isinstance(rule.election, RoundRobin) and elections is not None:
         return elections.round_robin(rule, rule.election, chain)
+    if custom is None:
+        raise ConfigError(f"rule {rule.name}: it has no election that can be made")
     return custom

@@ -58,6 +58,7 @@ class Outcome:
     failure: HandlerFailed | ElectionFailed | None
     took_s: float
     skipped: str = "nothing to do"  # why there is nothing to do
+    executed: bool = True  # False: its election was as far as it came
 
 
 class NotElected(Exception):
@@ -74,7 +75,7 @@ async def execute(task: Claimed, work: Work, http: aiohttp.ClientSession, perfor
     except (HandlerFailed, ElectionFailed) as error:
         failure = error
     except NotElected as error:
-        return Outcome(task, None, None, time.monotonic() - begun, skipped=str(error))
+        return Outcome(task, None, None, time.monotonic() - begun, skipped=str(error), executed=False)
     except UndecodableLog as error:
         failure = HandlerFailed(f"the log does not fit the contract's ABI: {error}")
     except GeneratorExit:
@@ -84,7 +85,8 @@ async def execute(task: Claimed, work: Work, http: aiohttp.ClientSession, perfor
             raise  # it is ours; a handler may cancel its own task as well, and leave it so
         log.debug("handler.raised", rule=task.rule, task=task.id, exc_info=True)
         failure = HandlerFailed(_described(error))
-    return Outcome(task, result, failure, time.monotonic() - begun)
+    reached = not isinstance(failure, ElectionFailed)
+    return Outcome(task, result, failure, time.monotonic() - begun, executed=reached)
 
 
 async def _call(task: Claimed, work: Work, http: aiohttp.ClientSession, performer: str) -> Any:
