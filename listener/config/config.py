@@ -6,8 +6,10 @@ from typing import Any, ClassVar
 from pydantic import Field, ValidationInfo, model_validator
 
 from listener.config.aggregator import Aggregator
+from listener.config.attestation import Attestation
 from listener.config.chain import Chain
 from listener.config.contract import Contract
+from listener.config.election import RoundRobin
 from listener.config.http import Http
 from listener.config.journal import Journal
 from listener.config.logs import Logs
@@ -25,12 +27,13 @@ _NAMED = ("chains", "contracts")  # tables whose name is in the header
 class Config(Table):
     """Everything that the operator wrote."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset({"proofs", "attestation"})
+    not_yet: ClassVar[frozenset[str]] = frozenset({"proofs"})
 
     performer: Performer | None = None  # None where there are no rules
     chains: Mapping[str, Chain] = Field(default_factory=dict)
     contracts: Mapping[str, Contract] = Field(default_factory=dict)
     aggregator: Aggregator | None = None  # None where there are no rules
+    attestation: Attestation | None = None
     journal: Journal
     http: Http
     logs: Logs
@@ -57,6 +60,13 @@ class Config(Table):
         return self.chains[self._chain_name(rule) or next(iter(self.chains))]
 
     @property
+    def attestation_chain(self) -> Chain | None:
+        """The chain of the attestation contract; None where there is none."""
+        if self.attestation is None:
+            return None
+        return self.chains[self.attestation.chain or next(iter(self.chains))]
+
+    @property
     def secrets(self) -> list[str]:
         """Every text that no log line and no stored reason may show."""
         urls = [endpoint for chain in self.chains.values() for endpoint in chain.endpoints]
@@ -76,12 +86,19 @@ class Config(Table):
     def _unknown_names(self) -> Iterator[str]:
         for contract in self.contracts.values():
             yield from self._unknown_chain(f"contracts.{contract.name}", contract.chain)
+        if self.attestation is not None:
+            yield from self._unknown_chain("attestation", self.attestation.chain)
         seen: set[str] = set()
         for rule in self.rules:
             if rule.name in seen:
                 yield f"rule {rule.name}: there are two rules of this name; rename one"
             seen.add(rule.name)
             yield from self._shared_definition(rule)
+            if isinstance(rule.election, RoundRobin) and self.attestation is None:
+                yield (
+                    f"rule {rule.name}: election: round_robin reads the operators of the attestation contract; write "
+                    '[attestation] address = "0x…"'
+                )
             if not isinstance(rule.trigger, EventTrigger):
                 yield from self._unknown_chain(f"rule {rule.name}: trigger", rule.trigger.chain)
             elif rule.trigger.contract not in self.contracts:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from listener.config.chain import Chain
 from listener.config.duration import Duration
+from listener.config.election import Election
 from listener.config.hold import Held, Hold
 from listener.config.name import Name
 from listener.config.trigger import HttpTrigger, ScheduleTrigger, Trigger
@@ -26,13 +27,14 @@ def _module(value: str) -> str:
 class Rule(Held):
     """A trigger bound to a handler."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset({"election", "self_check"})
+    not_yet: ClassVar[frozenset[str]] = frozenset({"self_check"})
 
     name: Name
     task: Annotated[str, AfterValidator(_module)]
     task_definition_id: int = Field(ge=0, le=65535)  # uint16 on chain
     trigger: Trigger
     blocks: Blocks | None = None
+    election: Election | None = None  # None: this operator performs every task
     on_reorg: Literal["rerun", "once"] | None = None  # None: by the kind of the trigger
     timeout_s: float = Field(default=30, gt=0)  # one execution
     max_attempts: int = Field(default=5, ge=1, le=10_000)  # executions; sends have no count

@@ -10,7 +10,7 @@ counted, so that a task which kills the process is not tried for ever.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, func, select, true, update
+from sqlalchemy import ColumnElement, Connection, Integer, Update, and_, bindparam, func, select, true, update
 
 from listener.journal import lease as shared
 from listener.journal.digests import conflicts_of
@@ -121,6 +121,7 @@ def _ending(which: ColumnElement[bool], **claim: Any) -> Update:
             error=bindparam("why"),
             not_before=bindparam("later"),
             settled_at=bindparam("ended"),
+            attempts=tasks.c.attempts - bindparam("uncounted", type_=Integer),
             claim=tasks.c.claim + 1,
             **claim,
         )
@@ -232,6 +233,7 @@ def end(connection: Connection, ended: Sequence[Ended], now: int, lease: Lease =
                 "to": item.state,
                 "why": as_text(item.reason),
                 "later": item.not_before,
+                "uncounted": int(item.uncounted),
                 "ended": None if item.state == State.PENDING else now,
                 **lease.bound,
             }

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from listener import metrics
 from listener.config import Rule
 from listener.journal import Asked, Journal, Plan
 from listener.schedule.timetable import Timetable
@@ -75,24 +76,21 @@ class Scheduler:
         """
         plan = self._plans[scheduled.rule.name]
         if plan.planned > now + FAR_S:
+            metrics.schedule_clock_set_back.labels(scheduled.rule.name).inc()
             log.warning("schedule.clock_set_back", rule=scheduled.rule.name, by_s=plan.planned - now)
             self._plans[scheduled.rule.name] = Plan(plan.fingerprint, now, min(plan.gap, now))
 
     async def _plan(self, scheduled: Scheduled, now: int) -> None:
         """Write every planned time up to now."""
         rule, plan = scheduled.rule, self._plans[scheduled.rule.name]
-        expired = 0
         while (moment := scheduled.timetable.next_after(plan.planned)) <= now:
             asked: list[Asked] = []
             while moment <= now and len(asked) < BATCH:
                 following = scheduled.timetable.next_after(moment)
                 asked.append(self._asked(scheduled, plan, moment, following, now))
                 plan, moment = Plan(plan.fingerprint, moment, plan.gap), following
-            new = await self._journal.plan(rule.name, asked, plan)
-            expired += sum(taken.is_new for each, taken in zip(asked, new, strict=True) if each.expired is not None)
+            await self._journal.plan(rule.name, asked, plan)
             self._plans[rule.name] = plan
-        if expired:
-            log.warning("schedule.expired", rule=rule.name, up_to=plan.planned, count=expired, catch_up=rule.catch_up)
 
     @staticmethod
     def _asked(scheduled: Scheduled, plan: Plan, moment: int, following: int, now: int) -> Asked:

@@ -83,7 +83,7 @@ async def test_it_waits_until_the_chain_has_a_cursor_whose_block_was_read(place:
         asked = Asked(rule=ASKED, chain=CHAIN, trigger="http", cause="one", due=DUE)
         answer = asyncio.ensure_future(journal.ask(asked))
         unread = Cursor(START, block(START).hash)  # the block before a numbered start: only its hash is known
-        await journal.begin_chain(chain_row(unread))
+        await journal.begin_chain(chain_row(unread), {}, "latest")
         journal.stand(CHAIN, unread, frontier(START))
         await journal.chain(CHAIN)  # the writer has looked again
         assert not answer.done()

@@ -1,13 +1,12 @@
 """Handlers run within their time and their rule's bounds, and whatever they do ends as a row."""
 
 import asyncio
-import contextlib
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,15 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 from structlog.testing import capture_logs
-from works import Context, asked_work, good, work
+from works import Context, asked_work, good, running, walk, work
 from world import CHAIN, CHAIN_ID, SIGNER, START, World, block, event, fired, frontier, until
 
+from listener import metrics
 from listener import runner as runner_package
 from listener.config import Hold
 from listener.journal import now_us
 from listener.model import TaskResult
-from listener.runner import Runner, Work
+from listener.runner import Runner
 
 runner_module = sys.modules[f"{runner_package.__name__}.runner"]
 
@@ -37,23 +37,6 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 def logs() -> Iterator[list[Any]]:
     with capture_logs() as lines:
         yield lines
-
-
-@contextlib.asynccontextmanager
-async def running(world: World, *works: Work) -> AsyncIterator[Runner]:
-    stage = Runner(works, SIGNER, world.journal)
-    stop = asyncio.Event()
-    task = asyncio.ensure_future(stage.run(stop))
-    try:
-        yield stage
-    finally:
-        stop.set()
-        await asyncio.wait_for(task, 10)
-
-
-async def walk(world: World, count: int = 1, rule: str = "blocks") -> None:
-    first = world.cursor.number + 1
-    await world.walk(*[fired(rule, block(first + number)) for number in range(count)])
 
 
 # Results
@@ -694,3 +677,28 @@ async def test_a_rule_that_keeps_an_order_runs_its_suspects_before_younger_tasks
     async with running(world, work(slow), work(slow, "blocks-once", concurrency=1)):
         await until(lambda: world.states() == ["ready"] * 4)
     assert [number for rule, number in order if rule == "blocks-once"] == [12, 13, 14]
+
+
+# Counting
+
+
+async def test_each_execution_and_each_end_is_counted_beside_its_line(world: World, logs: list[Any]) -> None:
+    async def fails_first(ctx: Context) -> None:
+        if ctx.attempt == 1:
+            raise RuntimeError("once")
+
+    def counted() -> list[float]:
+        value = metrics.registry.get_sample_value
+        rule = {"rule": "blocks"}
+        return [
+            value("listener_handler_seconds_count", rule) or 0,
+            value("listener_handler_failures_total", rule) or 0,
+            value("listener_tasks_ended_total", {**rule, "state": "skipped"}) or 0,
+        ]
+
+    before = counted()
+    await walk(world)
+    async with running(world, work(fails_first)):
+        await until(lambda: world.states() == ["skipped"])
+    assert [after - then for after, then in zip(counted(), before, strict=True)] == [2, 1, 1]
+    assert [line["event"] for line in logs if line["log_level"] != "debug"] == ["handler.failed", "task.skipped"]

@@ -1,17 +1,18 @@
 """Rules of a configuration with made-up handlers: what the tests of the runner share."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from pydantic import BaseModel
-from world import ASKED, CHAIN, CHAIN_ID
+from world import ASKED, CHAIN, CHAIN_ID, SIGNER, World, block, fired
 
 from listener.config import Hold, Rule
 from listener.handlers import Handler
 from listener.model import TaskContext, TaskResult
 from listener.rules.matcher import Matcher
-from listener.runner import Work
+from listener.runner import Runner, Work
 
 Context = TaskContext[Any]
 
@@ -46,3 +47,20 @@ def work(execute: Callable[..., Any], name: str = "blocks", hold: Hold | None = 
 
 async def good(ctx: Context) -> TaskResult:
     return TaskResult(f"{ctx.trigger.block_number}+{ctx.key}", b"data")
+
+
+@contextlib.asynccontextmanager
+async def running(world: World, *works: Work) -> AsyncIterator[Runner]:
+    stage = Runner(works, SIGNER, world.journal)
+    stop = asyncio.Event()
+    task = asyncio.ensure_future(stage.run(stop))
+    try:
+        yield stage
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, 10)
+
+
+async def walk(world: World, count: int = 1, rule: str = "blocks") -> None:
+    first = world.cursor.number + 1
+    await world.walk(*[fired(rule, block(first + number)) for number in range(count)])
