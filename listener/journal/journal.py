@@ -161,7 +161,7 @@ class Journal:
 
         def work(connection: Connection) -> tuple[list[Gone], list[Ending]]:
             now = now_us()
-            found = gone.end(connection, self._walk.rules, now)
+            found = gone.end(connection, self._walk.homes, now)
             return found, endings.find(connection, now, State.EXPIRED) if found else []
 
         found, ended = await self._writer.run(work, durable=True)

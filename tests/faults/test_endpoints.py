@@ -1,5 +1,6 @@
 """Several endpoints of one chain: who fails, lags, lies or is another chain's is not used, and the others go on."""
 
+import asyncio
 import contextlib
 import copy
 import sqlite3
@@ -218,7 +219,7 @@ async def test_a_subscription_that_is_refused_once_after_a_loss_is_not_lost(node
     assert node.count("eth_subscribe") == 3
 
 
-@pytest.mark.parametrize("better", ["ws", "http"])
+@pytest.mark.parametrize("better", ["ws", "http", "a ws that opens late"])
 async def test_the_gap_after_a_backup_ends_at_the_best_head_not_at_a_laggards(
     node: FakeNode, tmp_path: Path, better: str
 ) -> None:
@@ -230,7 +231,15 @@ async def test_the_gap_after_a_backup_ends_at_the_best_head_not_at_a_laggards(
     node.chain.add(count=10)
     async with FakeNode(node.chain) as laggard:
         laggard.lag = 8
-        url = node.ws_url if better == "ws" else node.http_url
+
+        async def open_late(method: str, _params: list[Any]) -> None:
+            # It has told its head when it began, and again as the end of the gap.
+            while method == "eth_subscribe" and laggard.count("eth_getBlockByNumber") < 2:  # noqa: ASYNC110 - it is asked
+                await asyncio.sleep(0.01)
+
+        if "late" in better:
+            node.before = open_late
+        url = node.http_url if better == "http" else node.ws_url
         write_config(tmp_path, [laggard.http_url, url], BLOCKS)
         with capture_logs() as lines:
             async with following(config, FOLLOWER) as daemon:
