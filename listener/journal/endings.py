@@ -47,7 +47,12 @@ def of_step(connection: Connection, step: Step, written: Written, now: int) -> l
         return []
     lowest = (step.ancestor or step.after).number
     where = (tasks.c.chain == step.chain, tasks.c.block_number > lowest)
-    return find(connection, now, State.SKIPPED, State.EXPIRED, State.FAILED, where=where)
+    ended = find(connection, now, State.SKIPPED, State.EXPIRED, State.FAILED, where=where)
+    known = {each.task for each in ended}
+    before = [task for task in written.given_way if task not in known]  # of earlier steps
+    if before:
+        ended += find(connection, now, State.EXPIRED, where=(tasks.c.id.in_(before),))
+    return ended
 
 
 def of_sweep(connection: Connection, sweep: Sweep, now: int) -> list[Ending]:
@@ -62,7 +67,7 @@ def tell(endings: Iterable[Ending]) -> None:
     """Log and count each."""
     for each in endings:
         metrics.of_rule(each.rule).ended(each.state)
-        level = {State.FAILED: log.error, State.EXPIRED: log.warning}.get(each.state, log.info)
+        level = log.error if each.state == State.FAILED else log.info  # of those that expire, their number is a warning
         level(
             f"task.{each.state}",
             task=each.task,
