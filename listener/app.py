@@ -14,7 +14,7 @@ from typing import Protocol
 import aiohttp
 import structlog
 
-from listener import config, follower, memory, metrics
+from listener import config, follower, memory
 from listener.aggregator import Aggregator
 from listener.chains import Chain, Reader
 from listener.errors import ConfigError, StageEnded
@@ -145,7 +145,6 @@ async def build(
         log.warning("journal.resumed", at=resume_at, expired=expired)
     running, ready = await journal.recover({rule.name: rule.max_attempts for rule in settings.rules})
     for gone in await journal.end_gone():
-        metrics.rules_gone.inc(gone.expired)
         log.warning("rule.gone", rule=gone.rule, chain=gone.chain, expired=gone.expired, reason=gone.reason)
     log.info("journal.opened", url=settings.journal.url.redacted, was_running=running, was_ready=ready)
     session = await edges.enter_async_context(

@@ -1,9 +1,9 @@
 """
 What the process asks of its memory, once, at start.
 
-All cost nothing. The first three are measured by ``make bench``: Rich is 4 MB that a daemon has no use for, a heap for
-each thread 2 MB that nobody needs under the interpreter's one lock, and without the freeze every full collection of
-garbage walks again through all that was imported.
+All cost nothing and are measured by ``make bench``: Rich is 4 MB that a daemon has no use for, a heap for each thread 2
+MB that nobody needs under the interpreter's one lock, and without the freeze every full garbage collection walks again
+through all that was imported.
 """
 
 import ctypes

@@ -84,14 +84,6 @@ tasks_journaled = _counter("listener_tasks_journaled", "New rows: one for each t
 tasks_ended = _counter(
     "listener_tasks_ended", f"Tasks that came to an end, by state: {', '.join(ENDS)}.", ("rule", "state")
 )
-triggers_expired = _counter(
-    "listener_triggers_expired",
-    "Triggers journaled as expired when they were found: too late for catch_up, or possibly done before.",
-    _CHAIN,
-)
-rules_gone = _counter(
-    "listener_tasks_of_gone_rules", "Tasks that expired because their rule is no longer in the configuration."
-)
 tasks_cancelled = _counter("listener_tasks_cancelled", "Unsent tasks whose block left the chain.", _CHAIN)
 tasks_orphaned = _counter("listener_tasks_orphaned", "Sent tasks whose block left the chain.", _CHAIN)
 tasks_revived = _counter("listener_tasks_revived", "Tasks whose block came back.", _CHAIN)

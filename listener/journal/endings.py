@@ -48,11 +48,10 @@ def of_step(connection: Connection, step: Step, written: Written, now: int) -> l
     lowest = (step.ancestor or step.after).number
     where = (tasks.c.chain == step.chain, tasks.c.block_number > lowest)
     ended = find(connection, now, State.SKIPPED, State.EXPIRED, State.FAILED, where=where)
-    known = {each.task for each in ended}
-    before = [task for task in written.given_way if task not in known]  # of earlier steps
-    if before:
-        ended += find(connection, now, State.EXPIRED, where=(tasks.c.id.in_(before),))
-    return ended
+    if not written.given_way:
+        return ended
+    earlier = (tasks.c.id.in_(written.given_way), tasks.c.block_number <= lowest)
+    return [*find(connection, now, State.EXPIRED, where=earlier), *ended]
 
 
 def of_sweep(connection: Connection, sweep: Sweep, now: int) -> list[Ending]:

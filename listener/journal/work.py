@@ -51,9 +51,9 @@ class Written:
     orphaned: int = 0
     revived: int = 0
     paired: int = 0
-    expired: int = 0  # journaled, but not to be executed
+    expired: int = 0  # journaled, but not to be executed; with those of earlier steps …
+    given_way: Sequence[int] = ()  # … that gave way to newer ones, by their ids
     released: int = 0  # late ones that were held back until now
-    given_way: Sequence[int] = ()  # the ids of those that were held back, and expired as a newer one was found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,9 @@
 """An endpoint that cannot be reached, or lets nobody in, is named once with its reason; no key is, and others go on."""
 
+import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -117,14 +118,17 @@ async def test_one_that_fails_again_after_it_worked_is_named_again(
         written = write_config(tmp_path, [second.http_url, node.ws_url], BLOCKS, chain='max_lag = "1s"')
         async with following(written, FOLLOWER) as daemon:
             await daemon.walked(10)
+
+            async def mined_until(condition: Callable[[], bool]) -> None:
+                async with asyncio.timeout(20):
+                    while not condition():
+                        await node.mine()
+                        await daemon.walked(node.chain.head.number)
+
             for turn in (1, 2):
                 second.http = web.Response(status=500, body=b"no")
-                while warned() < turn:
-                    await node.mine()
-                    await daemon.walked(node.chain.head.number)
+                await mined_until(lambda turn=turn: warned() >= turn)  # type: ignore[misc]
                 second.http = None
                 asked = len(second.calls)
-                while len(second.calls) < asked + 3:
-                    await node.mine()
-                    await daemon.walked(node.chain.head.number)
+                await mined_until(lambda asked=asked: len(second.calls) >= asked + 3)  # type: ignore[misc]
     assert warned() == 2
