@@ -22,7 +22,7 @@ PROJECT = Path(__file__).parents[1]
 LIST = Path(__file__).with_name("mutations.toml")
 COPIED = ("abi", "chaos", "docs", "listener", "tasks", "tests", "config.toml", "package.json", "pyproject.toml")
 LINKED = (".venv", "node_modules")
-TIMEOUT_S = 900  # a daemon without one of its protections may hang
+TIMEOUT_S = 300  # a daemon without one of its protections may hang
 FAILED, PASSED = 1, 0  # exit codes of pytest
 _NAME = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 

@@ -24,7 +24,7 @@ from listener.config import load, matchers
 from listener.testing import FakeAggregator, FakeNode, NodeError, ScriptedChain
 
 FIRST = 11  # the first block whose triggers count
-SETTLED_S = 20.0
+SETTLED_S = 60.0
 # Each execution says something else under the same proof: a payload that was made twice shows as two.
 ANSWER = """
 import asyncio, os
