@@ -148,7 +148,18 @@ def in_state(state: str) -> ColumnElement[bool]:
 
 
 def _partial(name: str, *columns: Column[object], where: str, unique: bool = False) -> Index:
-    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
+    return Index(name, *columns, unique=unique, sqlite_where=text(where), info={"where": where})
+
+
+def suit_postgresql() -> None:
+    """
+    Make the partial indexes partial on PostgreSQL as well.
+
+    Not at import: SQLAlchemy would load all it has for PostgreSQL, 2 MB that a journal in a file does not need.
+    """
+    for index in tasks.indexes:
+        if "where" in index.info:
+            index.dialect_kwargs["postgresql_where"] = text(index.info["where"])
 
 
 # Each stage asks for one state only, so each has an index that holds just its rows.

@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, select, update
-from sqlalchemy.dialects import postgresql  # SQLAlchemy has loaded it anyway; psycopg it has not
+from sqlalchemy import ColumnElement, Connection, Executable, and_, bindparam, delete, insert, select, update
 
 from listener.errors import Overtaken
 from listener.journal import incidents
@@ -63,11 +62,18 @@ _APPENDED = (
     "error",
     "settled_at",
 )
-# A key that is there already leaves its row as it is: the same cause found again is not news.
 _row: dict[str, Any] = {name: bindparam(name) for name in _APPENDED}
+
+
+def _append_on_postgresql() -> Executable:
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - 2 MB that a journal in a file does not need
+
+    return postgresql.insert(tasks).values(_row).on_conflict_do_nothing(index_elements=["key"]).inline()
+
+
+# A key that is there already leaves its row as it is: the same cause found again is not news.
 _APPEND = Statement(
-    insert(tasks).prefix_with("OR IGNORE", dialect="sqlite").values(_row),
-    postgresql=lambda: postgresql.insert(tasks).values(_row).on_conflict_do_nothing(index_elements=["key"]).inline(),
+    insert(tasks).prefix_with("OR IGNORE", dialect="sqlite").values(_row), postgresql=_append_on_postgresql
 )
 
 
