@@ -21,8 +21,8 @@ from chaos.weather import Weather
 from listener.devnet.count import Count, count, expected
 from listener.testing.crash import POINTS
 
-AT_A_STEP_S = 8.0  # for a daemon to reach its step; then it is killed where it is
-AT_ANY_MOMENT_S = (0.3, 3.0)
+AT_A_STEP_S = 6.0  # for a daemon that is up to reach its step; then it is killed where it is
+AT_ANY_MOMENT_S = (0.0, 2.5)  # once it is up
 ROUNDS = 4  # for the steps that a run has not reached by then
 SETTLE_S = 120.0
 PAUSE_S = (0.05, 0.35)  # between two blocks

@@ -7,7 +7,7 @@ import pytest
 
 from listener import submitter
 from listener.chains import health, websocket
-from listener.follower import audit, finality, follower
+from listener.follower import audit, finality, follower, ranges, walker
 from listener.runner import runner
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -16,13 +16,17 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten every pause: a history of weeks passes in a blink."""
+    """Shorten every pause and every step: a history of weeks passes in a blink."""
     monkeypatch.setattr(follower, "OPEN_S", 0.2)
     monkeypatch.setattr(follower, "POLL_S", 0.02)
     monkeypatch.setattr(follower, "AFTER_FAULT_S", 0.01)
     monkeypatch.setattr(follower, "LONGEST_REST_S", 0.03)
     monkeypatch.setattr(follower, "HALTED_S", 0.02)
     monkeypatch.setattr(finality, "EVERY_S", 0.0)
+    monkeypatch.setattr(walker, "BATCH", 3)  # so that histories of a few blocks take several steps, and ranges
+    monkeypatch.setattr(walker, "RANGE_FROM", 4)
+    monkeypatch.setattr(walker, "LARGEST_STEP", 3)
+    monkeypatch.setattr(ranges, "FIRST_WIDTH", 2)
     monkeypatch.setattr(audit, "LOOK_S", 0.01)
     monkeypatch.setattr(audit, "AT_LEAST", 1)
     monkeypatch.setattr(audit, "REST_S", 0.02)

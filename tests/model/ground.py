@@ -25,6 +25,9 @@ from listener.testing import FakeAggregator, FakeNode, NodeError, ScriptedChain
 
 FIRST = 11  # the first block whose triggers count
 SETTLED_S = 60.0
+TURN_S = 0.001
+IDLE_TURNS = 40  # without a write, before the daemon is taken for waiting
+FOLLOW_TURNS = 15
 # Each execution says something else under the same proof: a payload that was made twice shows as two.
 ANSWER = """
 import asyncio, os
@@ -218,11 +221,27 @@ class Ground:
         ):
             source.backup(target)
 
-    async def let_run(self, seconds: float) -> None:
-        """Let everything go on for a moment."""
-        await asyncio.sleep(seconds)
-        if self.run.serving is not None and self.run.serving.done():
+    async def let_run(self, commits: int) -> None:
+        """Let everything go on until the journal was written so often, or nothing is written any more."""
+        if self.run.serving is None:
+            return
+        with contextlib.closing(sqlite3.connect(self.run.path)) as reader:
+            seen, left, idle = _version(reader), commits, 0
+            while left > 0 and idle < IDLE_TURNS:
+                await asyncio.sleep(TURN_S)
+                version = _version(reader)
+                idle = 0 if version != seen else idle + 1
+                left -= version != seen
+                seen = version
+        if self.run.serving.done():
             self.run.serving.result()
+
+    async def follow(self, chain: ScriptedChain) -> None:
+        """Let everything go on until the cursor is at the head, unless it cannot get there."""
+        for _ in range(FOLLOW_TURNS):
+            if not self.is_up or self.run.chain["hash"] == chain.head.hash:
+                return
+            await self.let_run(1)
 
     # What must hold
 
@@ -261,7 +280,7 @@ class Ground:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SETTLED_S):
                 while not self._is_settled(chain):
-                    await self.let_run(0.005)
+                    await self.let_run(1)
         assert self._is_settled(chain), f"not settled: {self.run.chain}, {self.run.brief()}"
 
     def _is_settled(self, chain: ScriptedChain) -> bool:
@@ -303,6 +322,12 @@ class Ground:
                 causes = [str(block.number)] if block.number % EVERY == 0 else []
             found += [f"{rule}+{block.hash.hex()}+{cause}" for cause in causes]
         return found
+
+
+def _version(reader: sqlite3.Connection) -> int:
+    """Return a number that changes with each write of others."""
+    (version,) = reader.execute("PRAGMA data_version").fetchone()
+    return int(version)
 
 
 @asynccontextmanager

@@ -24,7 +24,6 @@ MANY = os.environ.get("LISTENER_MODEL")
 HISTORIES = int(MANY or "30")
 STEPS = 30
 NODES = st.integers(0, 1)
-PAUSES = st.sampled_from((0.0, 0.002, 0.01, 0.03))
 # What the contract says in one transaction. Of the last one what it says depends on its block.
 TRANSACTIONS = {"a": 1, "b": 1, "c": 2, "d": 3, "e": 1}
 FAULTS = {
@@ -160,20 +159,21 @@ class History(RuleBasedStateMachine):
 
     # The daemon
 
-    @rule(seconds=PAUSES)
-    def go_on(self, seconds: float) -> None:
-        self.runner.run(self.ground.let_run(seconds))
+    @rule(commits=st.integers(0, 6))
+    def go_on(self, commits: int) -> None:
+        """Let the daemon write a little, wherever it is then."""
+        self.runner.run(self.ground.let_run(commits))
 
     @rule()
-    def catch_up(self) -> None:
-        """Let the daemon reach the head, if it can in a moment."""
-        self.runner.run(self._catch_up())
+    def follow(self) -> None:
+        """Let the daemon reach the head, if it can."""
+        self.runner.run(self.ground.follow(self.chain))
 
-    async def _catch_up(self) -> None:
-        for _ in range(20):
-            if not self.ground.is_up or self.ground.run.chain["hash"] == self.chain.head.hash:
-                return
-            await self.ground.let_run(0.005)
+    @rule()
+    def work(self) -> None:
+        """Let the daemon do all that it can do now."""
+        self.runner.run(self.ground.follow(self.chain))
+        self.runner.run(self.ground.let_run(50))
 
     @precondition(lambda self: self.ground.is_up)
     @rule()
