@@ -102,6 +102,12 @@ sends_failed = _counter(
 already_known = _counter(
     "listener_already_known", "Tasks that the aggregator knew before their first send: another sender.", ("rule",)
 )
+election_failures = _counter(
+    "listener_election_failures", "Elections that could not be read, and are made again.", ("rule",)
+)
+schedule_clock_set_back = _counter(
+    "listener_schedule_clock_set_back", "Times that a clock was far behind what was planned by it before.", ("rule",)
+)
 
 # Handlers, and the loops that everything runs on.
 handler_seconds = _histogram(

@@ -26,7 +26,7 @@ from listener.journal.held import IN_GAP, forget
 from listener.journal.incidents import Kind
 from listener.journal.late import Late
 from listener.journal.pairs import CAUSE, Cause, first_indexes
-from listener.journal.schema import HELD_BACK, blocks, chains, chunks, tasks
+from listener.journal.schema import HELD_BACK, blocks, chains, chunks, of_a_block, tasks
 from listener.journal.statement import Statement
 from listener.journal.work import Step, Written
 from listener.model import State
@@ -40,7 +40,10 @@ _MOVE = Statement(
         chains.c.number == bindparam("after_number"),
         chains.c.hash == bindparam("after_hash"),
     )
-    .values({name: bindparam(name) for name in ("number", "hash", "head", "final", "updated_at")} | {"halted": None})
+    .values(
+        {name: bindparam(name) for name in ("number", "hash", "timestamp", "head", "final", "updated_at")}
+        | {"halted": None}
+    )
 )
 _LINK = Statement(insert(blocks).values({name: bindparam(name) for name in ("chain", "number", "hash")}))
 
@@ -160,7 +163,7 @@ class Walk:
             )
 
     def _take_off(self, connection: Connection, these: ColumnElement[bool], now: int) -> tuple[int, int]:
-        on_chain = and_(these, tasks.c.canonical)
+        on_chain = and_(these, tasks.c.canonical, of_a_block)
         columns = (tasks.c.id, tasks.c.state, tasks.c.digest, tasks.c.sent_at, tasks.c.retried_at)
         rows = connection.execute(select(*columns).where(on_chain)).all()
         sent = [row.id for row in rows if self._may_be_sent(row)]
@@ -240,6 +243,7 @@ class Walk:
         values = {
             "number": step.cursor.number,
             "hash": step.cursor.hash,
+            "timestamp": step.cursor.timestamp,
             "head": step.frontier.head,
             "final": step.frontier.final,
             "updated_at": now,
