@@ -493,9 +493,9 @@ class Journal:
             return expired, [self._claims.take(connection, item, now) for item in due]
 
         expired, claimed = await self._writer.run(work)
-        for item, tasks in zip(due, expired, strict=True):
-            if tasks:
-                self.on_expired(item.rule, tasks)
+        for item, old in zip(due, expired, strict=True):
+            if old:
+                self.on_expired(item.rule, old)
         return claimed
 
     async def claim_suspect(self, due: Sequence[Due]) -> Claimed | None:
