@@ -24,7 +24,7 @@ class Refused(Exception):
 
 def body(data: Any, message: str | None, *, error: bool) -> bytes:
     """Return an answer's bytes."""
-    if message is not None:  # a header that it quotes may hold any bytes, which aiohttp keeps as lone surrogates
+    if message is not None:  # it may be what a task says, and that may hold lone surrogates
         message = message.encode(errors="backslashreplace").decode()
     return orjson.dumps({"data": data, "error": error, "message": message})
 
