@@ -179,7 +179,7 @@ class Journal:
 
         def work(connection: Connection) -> tuple[list[Gone], list[Ending]]:
             now = now_us()
-            found = gone.end(connection, self._walk.rules, now)
+            found = gone.end(connection, self._walk.homes, now)
             return found, endings.find(connection, now, State.EXPIRED) if found else []
 
         found, ended = await self._writer.run(work, durable=True)
@@ -492,9 +492,9 @@ class Journal:
             return expired, [self._claims.take(connection, item, now) for item in due]
 
         expired, claimed = await self._writer.run(work)
-        for item, tasks in zip(due, expired, strict=True):
-            if tasks:
-                self.on_expired(item.rule, tasks)
+        for item, old in zip(due, expired, strict=True):
+            if old:
+                self.on_expired(item.rule, old)
         return claimed
 
     async def claim_suspect(self, due: Sequence[Due]) -> Claimed | None:

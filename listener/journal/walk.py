@@ -62,6 +62,7 @@ class Walk:
     shared: bool = False
     late: Late = field(init=False)
     appender: Appender = field(init=False)
+    homes: gone.Homes = field(init=False)
     _whole: set[str] = field(default_factory=set)  # chains without rows of blocks that left them
     _going: set[str] = field(default_factory=set)  # chains on which no halt of an earlier process is open
 
@@ -69,6 +70,7 @@ class Walk:
         catching_up = {name: rule.catch_up for name, rule in self.rules.items() if rule.catch_up is not None}
         self.late = Late(catching_up, shared=self.shared)
         self.appender = Appender(self.rules, self.late)
+        self.homes = {name: rule.chain for name, rule in self.rules.items()}
 
     def write(self, connection: Connection, step: Step, chain_id: int, now: int) -> Written:
         """
@@ -230,7 +232,7 @@ class Walk:
         dead = [row_id for row_id in in_gap if row_id not in conflicts]
         _set(connection, dead, state=State.EXPIRED, error=IN_GAP, settled_at=now)
         for rule in {row.rule for row in unsigned}:
-            if (reason := gone.reason(self.rules, rule, step.chain)) is not None:
+            if (reason := gone.reason(self.homes, rule, step.chain)) is not None:
                 orphaned = [row.id for row in unsigned if row.rule == rule and row.id not in dead]
                 _set(connection, orphaned, state=State.EXPIRED, error=reason, settled_at=now)
         return len(rows) - len(cancelled) + len(back), len(orphans)
