@@ -114,3 +114,19 @@ async def test_where_nobody_listens_behind_it_the_line_ends(proxy: Proxy, connec
     with contextlib.suppress(ConnectionResetError):
         assert await line[0].read() == b""
     assert line[0].at_eof() or line[0].exception() is not None
+
+
+async def test_a_line_that_is_closing_may_be_reset_as_well(echo: int) -> None:
+    async with Proxy(echo) as proxy:
+        _, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        writer.write(b"a")
+        await writer.drain()
+        while not proxy.lines:
+            await asyncio.sleep(0)
+        for line in list(proxy._lines.values()):
+            for each in line:
+                each.transport.abort()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        proxy.reset()
+        writer.close()
