@@ -14,7 +14,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-ver
 
 help:
 	@echo "make demo [ARGS=...]   the daemon against a local chain; ARGS as in listener demo --help"
-	@echo "make test [ARGS=...]   all tests; ARGS go to pytest"
+	@echo "make test [ARGS=...]   all tests, on every core; ARGS go to pytest"
 	@echo "make lint              ruff, mypy, import-linter"
 	@echo "make bench [ARGS=...]  the daemon against a plain script, in tables; ARGS as in python -m bench --help"
 	@echo "make chaos [ARGS=...]  the daemon killed at every step of its work; ARGS as in python -m chaos --help"
@@ -28,7 +28,7 @@ demo: $(PYTHON_READY) $(NODE_READY)
 	@$(BIN)/listener demo $(ARGS)
 
 test: $(PYTHON_READY) $(NODE_READY)
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n auto --dist worksteal $(ARGS)
 
 lint: $(PYTHON_READY)
 	$(BIN)/ruff check

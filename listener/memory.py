@@ -2,8 +2,8 @@
 What the process asks of its memory, once, at start.
 
 All cost nothing and are measured by ``make bench``: Rich is 4 MB that a daemon has no use for, a heap for each thread 2
-MB that nobody needs under the interpreter's one lock, and without the freeze every full garbage collection walks again
-through all that was imported.
+MB that nobody needs under the interpreter's one lock, holes in that heap are 4 MB more, and without the freeze every
+full garbage collection walks again through all that was imported.
 """
 
 import ctypes
@@ -11,7 +11,10 @@ import gc
 import importlib
 import sys
 
-_M_ARENA_MAX = -8  # mallopt(3)
+RECURSION = 1000  # calls, as Python itself has it
+
+_M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3  # mallopt(3)
+LARGE = 128 * 1024  # bytes
 
 
 def spare_rich() -> None:
@@ -26,13 +29,29 @@ def spare_rich() -> None:
 
 
 def share_one_heap() -> None:
-    """Let all threads allocate from one heap, where the C library is glibc. Call it before the first thread starts."""
+    """
+    Let all threads allocate from one heap, where the C library is glibc. Call it before the first thread starts.
+
+    What is large stays out of it, always: else the first block with a thousand logs, whose answer is a megabyte, would
+    leave a heap with holes of that size.
+    """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, 1)
+        mallopt(_M_MMAP_THRESHOLD, LARGE)
 
 
 def freeze() -> None:
     """Take all that exists by now out of the garbage collector's way: it lives as long as the process."""
     gc.collect()
     gc.freeze()
+
+
+def bound_recursion() -> None:
+    """
+    Put the interpreter's own limit back where a library has raised it. Call it when all is imported.
+
+    py_ecc, which eth-account imports, sets 100,000: a handler that calls itself without end would hold the interpreter
+    for two seconds at each attempt, and all stages with it, or overrun the stack where C code is in between.
+    """
+    sys.setrecursionlimit(RECURSION)

@@ -15,6 +15,7 @@ import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from listener.chains import reasons
 from listener.chains.dialects import RangeRefused, RateLimited, WrongChain, retry_after_s, rpc_error
 from listener.chains.http import CALL_TIMEOUT_S, MAX_REPLY, check_chain_id
 from listener.errors import ChainUnavailable
@@ -115,6 +116,7 @@ class WebsocketEndpoint:
             raise ChainUnavailable(f"{self.name}: {method}: {type(error).__name__}") from error
         finally:
             self._pending.pop(call_id, None)
+            answer.cancel()  # it may have failed while we were sending: the loop need not miss who asks it why
 
     async def prove(self) -> None:
         """
@@ -170,16 +172,16 @@ class WebsocketEndpoint:
 
     async def _read(self, connection: ClientConnection) -> None:
         while True:
-            raw = await connection.recv(decode=False)
-            self._heard_at = asyncio.get_running_loop().time()
-            self._receive(raw)
+            self._receive(await connection.recv(decode=False))  # held by nobody else: it may be megabytes
 
     def _receive(self, raw: bytes) -> None:
+        self._heard_at = asyncio.get_running_loop().time()
         try:
             message = orjson.loads(raw)
         except orjson.JSONDecodeError:
             log.debug("websocket.garbage_received", endpoint=self.name, size=len(raw))
             return
+        del raw
         for item in message if isinstance(message, list) else [message]:
             if not isinstance(item, dict):
                 continue
@@ -238,6 +240,8 @@ def _reason(error: BaseException | None) -> str:
     if isinstance(error, ChainUnavailable):
         return str(error)
     if isinstance(error, InvalidStatus):
-        return f"HTTP {error.response.status_code}"
+        return reasons.of_status(error.response.status_code)
     code = getattr(getattr(error, "rcvd", None), "code", None)
-    return type(error).__name__ if code is None else f"{type(error).__name__} {code}"
+    if error is None or code is not None:
+        return f"{type(error).__name__} {code}"
+    return reasons.of_error(error)

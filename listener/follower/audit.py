@@ -61,6 +61,7 @@ class Audit:
         self._on_bloom_denied = on_bloom_denied
         self._swept_at = time.monotonic()
         self._width = Width(FIRST_WIDTH, MANY_LOGS)
+        self._elsewhere = True  # a look at other endpoints than those that were read first
 
     async def run(self) -> None:
         """Sweep whenever enough blocks wait, until cancelled."""
@@ -72,6 +73,7 @@ class Audit:
             except Overtaken:
                 self._audited = (await self._journal.audit_row(self._chain.name)).audited
             except ChainUnavailable as error:
+                self._elsewhere = not self._elsewhere  # it must not depend on one that is on a fork for ever
                 log.debug("audit.failed", chain=self._chain.name, after_block=self._audited, reason=str(error))
                 await asyncio.sleep(REST_S)
 
@@ -98,7 +100,7 @@ class Audit:
         appended = await self._journal.write_audit(sweep, self._chain.chain_id)
         if appended is None:
             raise ChainUnavailable(f"chain {self._chain.name}: it answered logs of blocks that were not walked")
-        self._audited, self._swept_at = through, time.monotonic()
+        self._audited, self._swept_at, self._elsewhere = through, time.monotonic(), True
         if appended:
             self._report(missing, appended)
         if denied and not self._bloom_denied:
@@ -112,7 +114,9 @@ class Audit:
             return final, []
         wanted = min(final, self._audited + self._width.blocks)
         try:
-            through, logs = await self._chain.logs_between(self._audited + 1, wanted, self._query)
+            through, logs = await self._chain.logs_between(
+                self._audited + 1, wanted, self._query, elsewhere=self._elsewhere
+            )
         except ChainUnavailable:
             self._width.narrow()
             raise

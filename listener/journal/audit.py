@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select, update
 from listener.errors import Overtaken
 from listener.journal import incidents
 from listener.journal.incidents import Kind
-from listener.journal.schema import blocks, chains, tasks
+from listener.journal.schema import blocks, chains, of_a_block, tasks
 from listener.journal.walk import Walk
 from listener.model import Occasion
 
@@ -60,10 +60,8 @@ def write(connection: Connection, *, walk: Walk, sweep: Sweep, chain_id: int, no
         raise Overtaken(f"chain {sweep.chain}: the audit is not at block {sweep.after}; another process moved it")
     # max_age counts from now: it is not the task's fault that it was seen late.
     late = now // 1_000_000
-    appended, paired, _ = walk.append(
-        connection, sweep.chain, sweep.occasions, chain_id, now, again=True, ages_from=late
-    )
-    if appended:
+    appended = walk.appender.append(connection, sweep.chain, sweep.occasions, chain_id, now, again=True, ages_from=late)
+    if appended.count:
         numbers = [occasion.block.number for occasion in sweep.occasions]
         incidents.record(
             connection,
@@ -72,14 +70,15 @@ def write(connection: Connection, *, walk: Walk, sweep: Sweep, chain_id: int, no
             now=now,
             from_block=min(numbers),
             to_block=max(numbers),
-            detail=f"{appended} tasks of logs that the first read lacked",
+            detail=f"{appended.count} tasks of logs that the first read lacked",
         )
-    return appended, paired
+    return appended.count, appended.paired
 
 
 def _differs(connection: Connection, chain: str, occasion: Occasion) -> bool:
     number, found = occasion.block.number, occasion.block.hash
     walked = select(blocks.c.hash).where(blocks.c.chain == chain, blocks.c.number == number)
-    fired = select(tasks.c.block_hash).where(tasks.c.chain == chain, tasks.c.block_number == number, tasks.c.canonical)
+    at_it = (tasks.c.chain == chain, tasks.c.block_number == number, tasks.c.canonical, of_a_block)
+    fired = select(tasks.c.block_hash).where(*at_it)
     ours = {*connection.execute(walked).scalars(), *connection.execute(fired).scalars()}
     return bool(ours) and ours != {found}

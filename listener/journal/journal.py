@@ -21,21 +21,42 @@ from sqlalchemy import Connection, Engine
 from listener import metrics
 from listener.config import Url
 from listener.errors import JournalError, Overtaken
-from listener.journal import audit, chain_rows, execution, held, incidents, lease, removal
+from listener.journal import asked as asking
+from listener.journal import (
+    audit,
+    chain_rows,
+    endings,
+    execution,
+    gone,
+    held,
+    incidents,
+    lease,
+    measure,
+    plans,
+    removal,
+)
+from listener.journal.appender import RuleFacts, known_keys
+from listener.journal.asked import Asked, Taken
 from listener.journal.claims import Claims
 from listener.journal.database import open_engine, upgrade
+from listener.journal.endings import Ending
+from listener.journal.gone import Gone
 from listener.journal.held import Past
 from listener.journal.lease import ALONE, Lease
 from listener.journal.lock import OwnerLock
+from listener.journal.plans import Plan
 from listener.journal.removal import Removed
+from listener.journal.schema import tasks
 from listener.journal.sending import Outbox
 from listener.journal.session import Session, SharedSession
-from listener.journal.walk import RuleFacts, Walk, known_keys
+from listener.journal.walk import Walk
 from listener.journal.work import Claimed, Due, Ended, Frontier, Parcel, Sent, Signed, Step, Written
 from listener.journal.writer import Writer
 from listener.model import Cursor, State
 
 log = structlog.get_logger()
+
+_Answer = tuple[list[Taken], list[Ending], list[Claimed]]  # to who asked
 
 
 def now_us() -> int:
@@ -68,6 +89,7 @@ class Journal:
         self._renewal: asyncio.TimerHandle | None = None
         self.frontiers: dict[str, Frontier] = {}  # by chain: what is released to the runner follows from it
         self.cursors: dict[str, Cursor] = {}
+        self._walked: dict[str, asyncio.Event] = {}  # by chain: who waits until it has a cursor
         self.looked: set[str] = set()  # chains whose cursor was compared since we started
         self.on_pending: Callable[[Iterable[str] | None], None] = lambda _rules: None
         self.on_claimed: Callable[[Sequence[Claimed]], None] = lambda _tasks: None
@@ -125,13 +147,44 @@ class Journal:
         """Take back what an earlier process left; return how many tasks were running and how many ready."""
         self._max_attempts = max_attempts
 
-        def work(connection: Connection) -> tuple[int, int]:
-            running = execution.recover(connection, max_attempts, now_us(), self._lease)
-            return running, self._outbox.find(connection)
+        def work(connection: Connection) -> tuple[int, list[Ending], int]:
+            running, dead = self._recover(connection)
+            return running, dead, self._outbox.find(connection)
 
-        found = await self._writer.run(work)
+        running, dead, ready = await self._writer.run(work)
+        endings.tell(dead)
         if self._lease.is_shared:
             self._renew_later()
+        return running, ready
+
+    def _recover(self, connection: Connection) -> tuple[int, list[Ending]]:
+        """Take back what processes left that are gone; return how many tasks, and which of them ended so."""
+        now = now_us()
+        running = execution.recover(connection, self._max_attempts, now, self._lease)
+        return running, endings.find(connection, now, State.FAILED) if running else []
+
+    # What is looked at from outside
+
+    async def measure(self) -> None:
+        """
+        Set the gauges of what waits; not in the writer's way.
+
+        Raises:
+            JournalError: it could not be read.
+
+        """
+        measure.show(await asyncio.to_thread(measure.count, self._engine, now_us()), self._walk.rules)
+
+    async def end_gone(self) -> list[Gone]:
+        """End the pending tasks that no rule of the configuration would execute; after what ran was taken back."""
+
+        def work(connection: Connection) -> tuple[list[Gone], list[Ending]]:
+            now = now_us()
+            found = gone.end(connection, self._walk.homes, now)
+            return found, endings.find(connection, now, State.EXPIRED) if found else []
+
+        found, ended = await self._writer.run(work, durable=True)
+        endings.tell(ended)
         return found
 
     # What keeps our claims, and takes those that nobody keeps
@@ -141,20 +194,22 @@ class Journal:
         self._renewal = asyncio.get_running_loop().call_later(lease.RENEW_S, self._renew)
 
     def _renew(self) -> None:
-        def work(connection: Connection) -> int:
+        def work(connection: Connection) -> tuple[int, list[Ending]]:
             execution.renew(connection, self._lease)
-            return execution.recover(connection, self._max_attempts, now_us(), self._lease)
+            return self._recover(connection)
 
         self._writer.submit(work).add_done_callback(self._on_renewed)
 
-    def _on_renewed(self, done: asyncio.Future[int]) -> None:
+    def _on_renewed(self, done: asyncio.Future[tuple[int, list[Ending]]]) -> None:
         if done.cancelled():
             return
         if done.exception() is not None:
             log.warning("claims.not_renewed", reason=str(done.exception()))
-        elif done.result():
-            log.warning("claims.taken_over", tasks=done.result(), reason="their process did not renew them in time")
-            metrics.taken_over.inc(done.result())
+        elif done.result()[0]:
+            running, dead = done.result()
+            log.warning("claims.taken_over", tasks=running, reason="their process did not renew them in time")
+            metrics.taken_over.inc(running)
+            endings.tell(dead)
             self.on_pending(None)
         self._renew_later()
 
@@ -177,9 +232,15 @@ class Journal:
             ConfigError: something was chosen, and it is not held.
 
         """
-        return await self._writer.run(
-            lambda connection: held.release(connection, resume_at, now_us()), durable=resume_at is not None
-        )
+
+        def work(connection: Connection) -> tuple[int, list[Ending]]:
+            now = now_us()
+            count = held.release(connection, resume_at, now)
+            return count, endings.find(connection, now, State.EXPIRED) if count else []
+
+        count, expired = await self._writer.run(work, durable=resume_at is not None)
+        endings.tell(expired)
+        return count
 
     # What the keeper does
 
@@ -189,7 +250,7 @@ class Journal:
         def work(connection: Connection) -> Removed:
             removed = removal.remove_tasks(connection, after, oldest)
             for chain in removed.chains:
-                self._walk.past[chain] = held.past(connection, chain)
+                self._walk.appender.past[chain] = held.past(connection, chain)
             return removed
 
         return await self._writer.run(work)
@@ -208,7 +269,7 @@ class Journal:
         """Learn up to which block no new trigger of a chain is executed, and return it."""
 
         def work(connection: Connection) -> Past:
-            self._walk.past[chain] = past = held.past(connection, chain)
+            self._walk.appender.past[chain] = past = held.past(connection, chain)
             return past
 
         return await self._writer.run(work)
@@ -218,9 +279,16 @@ class Journal:
         await self._writer.run(lambda connection: held.end_gap(connection, chain, number), durable=True)
         await self.past(chain)
 
-    async def begin_chain(self, row: chain_rows.ChainRow) -> chain_rows.ChainRow:
-        """Write a chain's first cursor, unless another process was faster; return what is written."""
-        return await self._writer.run(partial(chain_rows.begin_unless, row=row, now=now_us()), durable=True)
+    async def begin_chain(
+        self, row: chain_rows.ChainRow, fingerprints: Mapping[str, str], start: int | str
+    ) -> chain_rows.ChainRow:
+        """
+        Write a chain's first cursor, unless another process was faster; return what is written.
+
+        Its first rules apply from ``start`` (a number, or "latest": the block after the cursor).
+        """
+        work = partial(chain_rows.begin_unless, row=row, fingerprints=fingerprints, start=start, now=now_us())
+        return await self._writer.run(work, durable=True)
 
     async def move_chain(self, row: chain_rows.ChainRow, gone: Sequence[bytes]) -> tuple[int, int]:
         """Put a chain's cursor elsewhere; return how many tasks were cancelled and how many had been sent."""
@@ -230,13 +298,9 @@ class Journal:
         """Return hash and number of every block that was not final, or whose tasks may still be executed or sent."""
         return await self._writer.run(partial(chain_rows.open_blocks, chain=chain))
 
-    async def adopt_rules(self, chain: str, fingerprints: Mapping[str, str], start: int | str) -> dict[str, int]:
-        """
-        Return for each rule from which block its trigger applies.
-
-        On a chain's first run that is ``start`` (a number, or "latest"), else the block after the cursor at first load.
-        """
-        work = partial(chain_rows.adopt_rules, chain=chain, fingerprints=fingerprints, start=start)
+    async def adopt_rules(self, chain: str, fingerprints: Mapping[str, str]) -> dict[str, int]:
+        """Return for each rule from which block its trigger applies: for a new one, the block after the cursor."""
+        work = partial(chain_rows.adopt_rules, chain=chain, fingerprints=fingerprints)
         return await self._writer.run(work, durable=True)
 
     async def history(self, chain: str, lowest: int, highest: int) -> dict[int, bytes]:
@@ -253,29 +317,40 @@ class Journal:
         """
         rules = {occasion.rule for occasion in step.occasions}
 
-        def work(connection: Connection) -> tuple[Written, list[Claimed]] | str:
+        def work(connection: Connection) -> tuple[Written, list[Ending], list[Claimed]] | str:
             now = now_us()
             try:
                 written = self._walk.write(connection, step, chain_id, now)
             except Overtaken as error:  # before anything was written: the others in this transaction go on
                 return str(error)
-            return written, self._claims.serve(connection, rules, now)
+            ended = endings.of_step(connection, step, written, now)
+            return written, ended, self._claims.serve(connection, rules, now)
 
         done = await self._writer.run(work)
         if isinstance(done, str):
             await self._stand_anew(step.chain)
             raise Overtaken(done)
-        written, claimed = done
+        written, ended, claimed = done
+        _count(step, written)
+        endings.tell(ended)
         self.stand(step.chain, step.cursor, step.frontier)
         self.look(step.chain)  # a step begins at the cursor, or takes it back to an ancestor first
         if claimed:
             self.on_claimed(claimed)
         found = Counter(occasion.rule for occasion in step.occasions)
         found.subtract(task.rule for task in claimed)
-        self.on_pending(None if written.revived else {rule for rule in rules if found[rule] > 0})
+        everything = written.revived or written.released
+        self.on_pending(None if everything else {rule for rule in rules if found[rule] > 0})
         if written.revived or written.paired:
             self.on_ready()
         return written
+
+    async def release_late(self, chain: str) -> None:
+        """Let late tasks run that were held back: the walk stands on the chain's head."""
+        if not self._walk.late.may_hold(chain):
+            return
+        if await self._writer.run(lambda connection: self._walk.late.release(connection, chain)):
+            self.on_pending(None)
 
     async def audit_row(self, chain: str) -> audit.AuditRow:
         """Return where a chain's audit stands."""
@@ -288,13 +363,19 @@ class Journal:
     async def write_audit(self, sweep: audit.Sweep, chain_id: int) -> int | None:
         """Append what an audit found, with its cursor; return how many tasks, None where its blocks are not ours."""
 
-        def work(connection: Connection) -> tuple[int, int] | None:
-            return audit.write(connection, walk=self._walk, sweep=sweep, chain_id=chain_id, now=now_us())
+        def work(connection: Connection) -> tuple[int, int, list[Ending]] | None:
+            now = now_us()
+            written = audit.write(connection, walk=self._walk, sweep=sweep, chain_id=chain_id, now=now)
+            if written is None:
+                return None
+            return *written, endings.of_sweep(connection, sweep, now)
 
         written = await self._writer.run(work)
         if written is None:
             return None
-        appended, paired = written
+        appended, paired, ended = written
+        metrics.of_chain(sweep.chain).journaled(appended)
+        endings.tell(ended)
         if appended:
             self.on_pending({occasion.rule for occasion in sweep.occasions})
         if paired:
@@ -305,6 +386,9 @@ class Journal:
         """Remember where a chain stands, for those who wait for confirmations."""
         self.cursors[chain] = cursor
         self.frontiers[chain] = frontier
+        metrics.of_chain(chain).stand(cursor.number, frontier.head)
+        if (waiting := self._walked.pop(chain, None)) is not None:
+            waiting.set()
 
     async def refresh(self, chain: str) -> None:
         """Stand where another process has taken a chain's cursor meanwhile; not while the chain is being walked."""
@@ -329,6 +413,7 @@ class Journal:
     async def halt(self, chain: str, reason: str | None) -> None:
         """Write why a chain is not followed, or that it is again."""
         await self._writer.run(partial(chain_rows.halt, chain=chain, reason=reason, now=now_us()))
+        metrics.of_chain(chain).halted.set(reason is not None)
 
     async def lose(self, chain: str, reason: str) -> None:
         """Write that a chain is cut off, from now until ``regain``."""
@@ -338,6 +423,64 @@ class Journal:
     async def regain(self, chain: str) -> None:
         """Write that a chain can be read again."""
         await self._writer.run(partial(incidents.end, kind=incidents.Kind.RECONNECT, chain=chain, now=now_us()))
+
+    # What a schedule or a request does
+
+    async def ask(self, asked: Asked) -> Taken:
+        """
+        Append a task that no block makes, unless there is one of its cause; what HTTP asks for is synced to disk.
+
+        Waits until the chain has a cursor, for ever where the chain cannot be read: who cannot wait sets a timeout.
+        """
+        (taken,) = await self._ask([asked], None, durable=asked.trigger == "http")
+        return taken
+
+    async def adopt_schedules(self, fingerprints: Mapping[str, str], now: int) -> dict[str, Plan]:
+        """Return by rule where each schedule stands; one that is new or was changed begins ``now``, in Unix seconds."""
+        return await self._writer.run(partial(plans.adopt, fingerprints=fingerprints, now=now), durable=True)
+
+    async def plan(self, rule: str, asked: Sequence[Asked], plan: Plan) -> list[Taken]:
+        """Append the tasks of planned times, and how far the rule is planned with them; waits as ``ask`` does."""
+        return await self._ask(asked, (rule, plan), durable=False)
+
+    async def _ask(self, asked: Sequence[Asked], plan: tuple[str, Plan] | None, *, durable: bool) -> list[Taken]:
+        def work(connection: Connection) -> _Answer | None:
+            now = now_us()
+            made: list[Taken] = []
+            for each in asked:
+                taken = asking.append(connection, each, self._walk.rules[each.rule].task_definition_id, now)
+                if taken is None:  # the first of them already: they are of one chain
+                    return None
+                made.append(taken)
+            if plan is not None:
+                plans.put(connection, *plan)
+            dead = [to.task for each, to in zip(asked, made, strict=True) if to.is_new and each.expired is not None]
+            ended = endings.find(connection, now, State.EXPIRED, where=[tasks.c.id.in_(dead)]) if dead else []
+            return made, ended, self._claims.serve(connection, rules, now)
+
+        rules = {each.rule for each in asked}
+        chain = asked[0].chain
+        while True:
+            walked = self._walked.setdefault(chain, asyncio.Event())
+            done = self._writer.submit(work, durable=durable)
+            done.add_done_callback(partial(self._on_asked, rules, chain))
+            # Shielded: a caller that goes away must not take along what a standing claim brought.
+            answer = await asyncio.shield(done)
+            if answer is not None:
+                return answer[0]
+            await walked.wait()
+
+    def _on_asked(self, rules: set[str], chain: str, done: asyncio.Future["_Answer | None"]) -> None:
+        if done.cancelled() or done.exception() is not None or (answer := done.result()) is None:
+            return
+        made, ended, claimed = answer
+        new = sum(taken.is_new for taken in made)
+        metrics.of_chain(chain).journaled(new)
+        endings.tell(ended)
+        if claimed:
+            self.on_claimed(claimed)
+        if new - len(ended) > len(claimed):
+            self.on_pending(rules)
 
     # What the runner does
 
@@ -350,9 +493,9 @@ class Journal:
             return expired, [self._claims.take(connection, item, now) for item in due]
 
         expired, claimed = await self._writer.run(work)
-        for item, tasks in zip(due, expired, strict=True):
-            if tasks:
-                self.on_expired(item.rule, tasks)
+        for item, old in zip(due, expired, strict=True):
+            if old:
+                self.on_expired(item.rule, old)
         return claimed
 
     async def claim_suspect(self, due: Sequence[Due]) -> Claimed | None:
@@ -407,3 +550,19 @@ class Journal:
     async def take_back(self, sent: Sequence[Sent]) -> None:
         """Store what became of sends."""
         await self._writer.run(lambda connection: self._outbox.take_back(connection, sent))
+
+
+def _count(step: Step, written: Written) -> None:
+    """Count what a step did; a gap is told here too, for no stage learns of it."""
+    chain = metrics.of_chain(step.chain)
+    chain.walked(step.cursor.number - (step.ancestor or step.after).number)
+    if written.appended:
+        chain.journaled(written.appended)
+    if step.untold is not None:
+        first, last = step.untold
+        chain.gap_blocks.inc(last - first + 1)
+        log.info("chain.gap_found", chain=step.chain, from_block=first, to_block=last)
+    if step.ancestor is not None:
+        chain.reorganised(step.after.number - step.ancestor.number)
+    if step.ancestor is not None or written.revived:
+        chain.moved(written.cancelled, written.orphaned, written.revived)

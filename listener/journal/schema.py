@@ -4,6 +4,9 @@ The journal's tables. Times are integers: microseconds since the epoch, UTC. Has
 What a column means to the outside is in ``rows.py``; the migrations in ``migrations/`` make exactly these tables.
 """
 
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -20,6 +23,9 @@ from sqlalchemy import (
     text,
 )
 
+T = TypeVar("T")
+
+HELD_BACK = 2**62  # as not_before: after any clock; see late.py
 REVISION = "0001"  # the newest migration: a journal that says so needs none
 
 metadata = MetaData()
@@ -32,6 +38,7 @@ chains = Table(
     Column("genesis", LargeBinary(32), nullable=False),  # tells a restarted local chain from a reorganised one
     Column("number", BigInteger, nullable=False),  # the cursor …
     Column("hash", LargeBinary(32), nullable=False),  # … and its hash
+    Column("timestamp", BigInteger),  # … and its time, Unix seconds; NULL until its header was read
     Column("head", BigInteger, nullable=False),  # newest block seen when the cursor was written
     Column("final", BigInteger, nullable=False),  # no block up to here is ever replaced
     Column("halted", Text),  # why the chain is not followed, or NULL
@@ -75,6 +82,8 @@ tasks = Table(
     Column("transaction_hash", LargeBinary(32)),
     Column("log_index", Integer),
     Column("log", LargeBinary),  # JSON [address, [topic, …], data], lower-case hex: decoded where it is used
+    Column("due", BigInteger),  # Unix seconds: the planned time, or the arrival; NULL where a block was the cause
+    Column("body", Text),  # JSON: what an HTTP request said
     Column("task_definition_id", Integer, nullable=False),
     Column("proof_of_task", Text),
     Column("data", LargeBinary),
@@ -137,6 +146,17 @@ incidents = Table(
 facts = Table("facts", metadata, Column("name", String(96), primary_key=True), Column("value", Text, nullable=False))
 
 
+_CHUNK = 500  # values in one IN list: SQLite takes 32766, and a plan is cheap
+
+# What no block made is no block's: a reorg, a rewind and the audit leave it alone, though it names one.
+of_a_block = tasks.c.trigger.not_in(("schedule", "http"))
+
+
+def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cut what would be a long IN list into several."""
+    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))
+
+
 def in_state(state: str) -> ColumnElement[bool]:
     """
     Make the condition that a task is in a state, with the state written into the statement.
@@ -166,7 +186,10 @@ def suit_postgresql() -> None:
 _partial("tasks_pending", tasks.c.rule, tasks.c.id, where="state = 'pending'")
 _partial("tasks_running", tasks.c.id, where="state = 'running'")
 _partial("tasks_ready", tasks.c.id, where="state = 'ready'")
+_partial("tasks_failed", tasks.c.settled_at, where="state = 'failed'")  # the dead letters, which are counted
 _partial("tasks_pairs", tasks.c.paired_id, where="paired_id IS NOT NULL")
+_partial("tasks_held_back", tasks.c.chain, where=f"not_before = {HELD_BACK}")
+_partial("tasks_late", tasks.c.chain, tasks.c.rule, tasks.c.block_number, where="late")
 _partial("tasks_off_chain", tasks.c.chain, tasks.c.block_number, where="NOT canonical")
 # One effect, one row: a second row with the same digest could never be settled.
 _partial("tasks_digest", tasks.c.digest, where="digest IS NOT NULL AND state <> 'cancelled'", unique=True)

@@ -39,6 +39,7 @@ class Step:
     blocks: Sequence[Block] = ()
     occasions: Sequence[Occasion] = ()
     untold: tuple[int, int] | None = None
+    newest: int = 0  # the newest head's timestamp, in Unix seconds; with 0 nothing is late
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,9 @@ class Written:
     orphaned: int = 0
     revived: int = 0
     paired: int = 0
-    expired: int = 0  # of those appended: journaled, but not to be executed
+    expired: int = 0  # journaled, but not to be executed; with those of earlier steps …
+    given_way: Sequence[int] = ()  # … that gave way to newer ones, by their ids
+    released: int = 0  # late ones that were held back until now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +94,8 @@ class Claimed:
     block_timestamp: int
     epoch: int | None
     log: Log | None
+    due: int | None = None  # Unix seconds: what was planned, or asked for; None where a block was the cause
+    body: str | None = None  # JSON
     task_definition_id: int  # as journaled: it is sent with the payload, whatever the rule says by now
     attempt: int
 
@@ -108,13 +113,14 @@ class Ended:
     """
     A claimed task's end without a payload, or its way back to ``pending``.
 
-    ``not_before`` (microseconds since the epoch) is only for ``pending``.
+    ``not_before`` (microseconds since the epoch) and ``uncounted``, of the attempt, are only for ``pending``.
     """
 
     task: Claimed
     state: str
     reason: str
     not_before: int = 0
+    uncounted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

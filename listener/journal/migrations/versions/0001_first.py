@@ -20,6 +20,7 @@ def upgrade() -> None:
         sa.Column("genesis", sa.LargeBinary(32), nullable=False),
         sa.Column("number", sa.BigInteger, nullable=False),
         sa.Column("hash", sa.LargeBinary(32), nullable=False),
+        sa.Column("timestamp", sa.BigInteger),
         sa.Column("head", sa.BigInteger, nullable=False),
         sa.Column("final", sa.BigInteger, nullable=False),
         sa.Column("halted", sa.Text),
@@ -71,7 +72,10 @@ def upgrade() -> None:
     _index("tasks_pending", "rule", "id", where="state = 'pending'")
     _index("tasks_running", "id", where="state = 'running'")
     _index("tasks_ready", "id", where="state = 'ready'")
+    _index("tasks_failed", "settled_at", where="state = 'failed'")
     _index("tasks_pairs", "paired_id", where="paired_id IS NOT NULL")
+    _index("tasks_held_back", "chain", where="not_before = 4611686018427387904")
+    _index("tasks_late", "chain", "rule", "block_number", where="late")
     _index("tasks_off_chain", "chain", "block_number", where="NOT canonical")
     _index("tasks_digest", "digest", where="digest IS NOT NULL AND state <> 'cancelled'", unique=True)
     op.create_index("tasks_block", "tasks", ["chain", "block_number"])
@@ -92,6 +96,8 @@ def _task_columns() -> list[sa.Column[object]]:
         sa.Column("transaction_hash", sa.LargeBinary(32)),
         sa.Column("log_index", sa.Integer),
         sa.Column("log", sa.LargeBinary),
+        sa.Column("due", sa.BigInteger),
+        sa.Column("body", sa.Text),
         sa.Column("task_definition_id", sa.Integer, nullable=False),
         sa.Column("proof_of_task", sa.Text),
         sa.Column("data", sa.LargeBinary),
