@@ -4,7 +4,8 @@ from listener.journal.appender import RuleFacts
 from listener.journal.asked import Asked, Taken
 from listener.journal.audit import AuditRow, Sweep
 from listener.journal.chain_rows import ChainRow
-from listener.journal.journal import Journal, now_us
+from listener.journal.clock import now_us
+from listener.journal.journal import Journal
 from listener.journal.late import CatchUp
 from listener.journal.plans import Plan
 from listener.journal.work import Claimed, Due, Ended, Frontier, Parcel, Sent, Signed, Step, Written

@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import structlog
 
-from listener.journal.journal import Journal, now_us
+from listener.journal.clock import now_us
+from listener.journal.journal import Journal
 from listener.journal.removal import BATCH
 
 log = structlog.get_logger()

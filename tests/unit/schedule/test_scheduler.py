@@ -17,10 +17,10 @@ from listener.config import Rule, Url
 from listener.journal import Journal, Plan
 from listener.journal.backup import back_up
 from listener.journal.plans import IN_GAP
+from listener.journal.sides import start
 from listener.schedule import Scheduled, Scheduler, Timetable
 
 module = sys.modules[f"{schedule.__name__}.scheduler"]
-journal_module = sys.modules[Journal.__module__]
 BEGUN = 1_800_000_000  # a multiple of 30
 
 
@@ -249,7 +249,7 @@ async def test_what_a_backup_does_not_know_has_expired_when_it_goes_on_at_the_ne
     copy = tmp_path / "copy.db"
     back_up(world.path, copy)
     async with World(copy) as restored:
-        monkeypatch.setattr(journal_module, "now_us", lambda: (BEGUN + 60) * 1_000_000)
+        monkeypatch.setattr(start, "now_us", lambda: (BEGUN + 60) * 1_000_000)
         await restored.journal.resume("latest")
         clock.now = BEGUN + 65
         async with running(restored, clock):
