@@ -7,6 +7,7 @@ signal cancels at once, and the process exits 1.
 
 import asyncio
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Protocol
@@ -18,19 +19,21 @@ from listener import config, follower, memory
 from listener.aggregator import Aggregator
 from listener.chains import Chain, Reader
 from listener.config.election import RoundRobin
-from listener.config.trigger import ScheduleTrigger
+from listener.config.trigger import HttpTrigger, ScheduleTrigger
 from listener.errors import ConfigError, StageEnded
 from listener.follower import Follower
 from listener.follower.rewind import Rewound
 from listener.handlers import Handler
 from listener.journal import CatchUp, Journal, RuleFacts
 from listener.journal.keeper import Keeper
+from listener.journal.readings import Readings
 from listener.model import TaskContext
 from listener.pulse import Pulse
 from listener.rules.matcher import Matcher
 from listener.runner import Runner, Work
 from listener.signing import Signer
 from listener.submitter import Submitter
+from listener.web import Executable, Server, listen, performer_routes
 
 log = structlog.get_logger()
 
@@ -143,6 +146,7 @@ async def build(
     signer = Signer(settings.performer.key.get_secret_value(), settings.performer.address)
     journal = await Journal.open(settings.journal.place, _facts(settings))
     edges.push_async_callback(journal.close)
+    sockets = _sockets(settings.http, edges)  # before anything is written: a port that is taken ends the start
     expired = await journal.resume(resume_at)
     if resume_at is not None:
         log.warning("journal.resumed", at=resume_at, expired=expired)
@@ -162,6 +166,20 @@ async def build(
         target_chain_id=settings.aggregator.target_chain_id,
     )
     edges.push_async_callback(aggregator.close)
+    readings = Readings(settings.journal.place)
+    edges.callback(readings.close)
+    stopping = asyncio.Event()
+    followed = [chain for chain in chains.values() if any(work.chain == chain.name for work in works)]
+    routes = performer_routes(
+        settings=settings,
+        executables=_executables(works),
+        chains=followed,
+        journal=journal,
+        readings=readings,
+        aggregator=aggregator,
+        address=signer.address,
+        stopping=stopping,
+    )
     for name in _read_chains(settings, works):
         # Not in the followers: handlers that are finished after a stop still read over these lines.
         await edges.enter_async_context(chains[name].attended())
@@ -177,6 +195,7 @@ async def build(
         *await _schedulers(works, journal),
         Pulse(journal),
         *([] if settings.journal.keep is None else [Keeper(journal, settings.journal.keep)]),
+        Server(settings.http, *sockets, routes, stopping),
     ]
 
 
@@ -200,6 +219,13 @@ async def rewind(settings: config.Config, name: str, to: int | None) -> Rewound:
         except TimeoutError:
             log.warning("websocket.connect_failed", chain=name, waited_s=CONNECT_S)
         return await follower.rewind(chain, journal, to)
+
+
+def _sockets(settings: config.Http, edges: AsyncExitStack) -> tuple[socket.socket, socket.socket | None]:
+    main = edges.enter_context(listen("bind", settings.bind))
+    if settings.validate_bind is None:
+        return main, None
+    return main, edges.enter_context(listen("validate_bind", settings.validate_bind))
 
 
 def _facts(settings: config.Config) -> dict[str, RuleFacts]:
@@ -297,6 +323,14 @@ def _followers(
             matchers = [work.matcher for work in own if work.matcher is not None]
             followers.append(Follower(chain, settings.chains[name], matchers, journal, eager=eager))
     return followers
+
+
+def _executables(works: Sequence[Work]) -> list[Executable]:
+    return [
+        Executable(work.rule.name, work.rule.task_definition_id, work.chain, work.handler.body)
+        for work in works
+        if isinstance(work.rule.trigger, HttpTrigger)
+    ]
 
 
 async def _schedulers(works: Sequence[Work], journal: Journal) -> list[Stage]:

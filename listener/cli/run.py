@@ -44,7 +44,7 @@ def run(
 
     memory.spare_rich()
     from listener import app as daemon  # noqa: PLC0415
-    from listener import handlers, logs  # noqa: PLC0415
+    from listener import handlers, hashes, logs  # noqa: PLC0415
     from listener.config import load, matchers  # noqa: PLC0415
 
     if role not in ("performer", "attester", "both"):
@@ -54,6 +54,7 @@ def run(
     if resume_at not in (None, "latest", "cursor"):
         raise typer.BadParameter(f"{resume_at} is neither latest nor cursor", param_hint="--resume-at")
     memory.share_one_heap()
+    hashes.choose()
     settings = load(config, os.environ)
     logs.configure(settings.logs.level, settings.logs.format, settings.secrets)
     ready = matchers(settings)

@@ -10,6 +10,7 @@ from listener.config.attestation import Attestation
 from listener.config.chain import Chain
 from listener.config.contract import Contract
 from listener.config.election import RoundRobin
+from listener.config.http import Http
 from listener.config.journal import Journal
 from listener.config.logs import Logs
 from listener.config.performer import Performer
@@ -26,7 +27,7 @@ _NAMED = ("chains", "contracts")  # tables whose name is in the header
 class Config(Table):
     """Everything that the operator wrote."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset({"http", "proofs"})
+    not_yet: ClassVar[frozenset[str]] = frozenset({"proofs"})
 
     performer: Performer | None = None  # None where there are no rules
     chains: Mapping[str, Chain] = Field(default_factory=dict)
@@ -34,6 +35,7 @@ class Config(Table):
     aggregator: Aggregator | None = None  # None where there are no rules
     attestation: Attestation | None = None
     journal: Journal
+    http: Http
     logs: Logs
     rules: tuple[Rule, ...] = Field(default=(), strict=False)
 
@@ -44,7 +46,7 @@ class Config(Table):
         if not isinstance(data, Mapping):
             return data
         named = {kind: _named(kind, data[kind]) for kind in _NAMED if isinstance(data.get(kind), Mapping)}
-        return {"journal": {}, "logs": {}, **data, **named}
+        return {"journal": {}, "http": {}, "logs": {}, **data, **named}
 
     @model_validator(mode="after")
     def _fits_together(self, info: ValidationInfo) -> "Config":
@@ -72,6 +74,8 @@ class Config(Table):
         found = [secret for url in urls for secret in url.secrets]
         if self.performer is not None and self.performer.key is not None:
             found.append(self.performer.key.get_secret_value().removeprefix("0x"))
+        if self.http.token is not None:
+            found.append(self.http.token.get_secret_value())
         return found
 
     def _chain_name(self, rule: Rule) -> str | None:

@@ -20,6 +20,7 @@ from listener.config.attestation import Attestation
 from listener.config.chain import Chain
 from listener.config.config import Config
 from listener.config.contract import Contract
+from listener.config.http import Http
 from listener.config.journal import Journal
 from listener.config.logs import Logs
 from listener.config.performer import Performer
@@ -32,6 +33,7 @@ _TABLES: Mapping[str, type[Table]] = {
     "aggregator": Aggregator,
     "attestation": Attestation,
     "journal": Journal,
+    "http": Http,
     "logs": Logs,
 }
 _NAMED_TABLES: Mapping[str, type[Table]] = {"chains": Chain, "contracts": Contract}
@@ -121,7 +123,7 @@ def _holds_text(annotation: Any) -> bool:
 
 
 def _holds_secret(model: type[BaseModel], key: str) -> bool:
-    return key in model.model_fields and key in ("key", "url")
+    return key in model.model_fields and key in ("key", "url", "token")
 
 
 def _as_variable(name: str) -> str:

@@ -22,6 +22,7 @@ from listener.config import Url, load, matchers
 from listener.devnet.accounts import PERFORMER
 from listener.devnet.intent_sender import artifact
 from listener.testing import Emitted
+from listener.web import Server
 
 JOURNAL = "sqlite:///listener.db"  # the fixture either_journal puts others in its place
 LIMIT_S = 20.0  # for what takes milliseconds: only a failure waits so long
@@ -77,6 +78,7 @@ def write_config(
     aggregator: str = "http://127.0.0.1:9",  # nobody listens there
     intent_sender: str = CONTRACT,
     journal: str | None = None,
+    http: str = "",
     more: str = "",
 ) -> Path:
     """Write ``config.toml`` and what it names."""
@@ -93,6 +95,7 @@ def write_config(
         f'[contracts.ping]\nchain = "l2"\naddress = "{CONTRACT}"\nabi = "Ping.json"\n'
         f'[contracts.intent_sender]\nchain = "l2"\naddress = "{intent_sender}"\nabi = "IntentSender.json"\n'
         f'[aggregator]\nurl = "{aggregator}"\n'
+        f'[http]\nbind = "127.0.0.1:0"\n{http}\n'
         f'[journal]\nurl = "{journal or JOURNAL}"\n{more}\n{rules}'
     )
     return path
@@ -106,6 +109,7 @@ class Following:
         self.path = config.with_name("listener.db")
         self.place = load(config, {}).journal.place
         self.serving: asyncio.Task[None] | None = None
+        self.url = ""  # of the HTTP server
 
     async def until(self, condition: Callable[[], Any], what: str = "") -> None:
         """Wait until something is so; fail when it is not in time, or when a stage has died."""
@@ -175,6 +179,7 @@ async def following(config: Path, *only: str) -> AsyncIterator[Following]:
     async with AsyncExitStack() as edges:
         found = handlers.load(settings.rules, config.parent)
         stages = await app.build(settings, matchers(settings), found, edges)
+        running.url = next(stage.url for stage in stages if isinstance(stage, Server))
         stages = [stage for stage in stages if not only or stage.name.startswith(only)]
         running.serving = asyncio.create_task(app.serve(stages, stop))
         try:

@@ -1,0 +1,20 @@
+"""The HTTP side: who calls the daemon gets an answer here; all work is done elsewhere."""
+
+from listener.web.door import listen
+from listener.web.envelope import Refused, envelope, refusal
+from listener.web.execute import Executable
+from listener.web.route import Route
+from listener.web.routes import attester_routes, performer_routes
+from listener.web.server import Server
+
+__all__ = [
+    "Executable",
+    "Refused",
+    "Route",
+    "Server",
+    "attester_routes",
+    "envelope",
+    "listen",
+    "performer_routes",
+    "refusal",
+]
