@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from listener import submitter
+from listener import memory, submitter
 from listener.chains import health, websocket
 from listener.follower import audit, finality, follower, ranges, walker
 from listener.runner import runner
@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten every pause and every step: a history of weeks passes in a blink."""
+    monkeypatch.setattr(memory, "bound_recursion", lambda: None)  # hypothesis has the limit in its care
     monkeypatch.setattr(follower, "OPEN_S", 0.2)
     monkeypatch.setattr(follower, "POLL_S", 0.02)
     monkeypatch.setattr(follower, "AFTER_FAULT_S", 0.01)
