@@ -16,7 +16,7 @@ import structlog
 
 from listener import config, follower, memory
 from listener.aggregator import Aggregator
-from listener.chains import Chain, Reader
+from listener.chains import Chain, Finder, Reader
 from listener.errors import ConfigError, StageEnded
 from listener.follower import Follower
 from listener.follower.rewind import Rewound
@@ -228,6 +228,7 @@ def _works(
                 hold=rule.hold(settings.chains[matcher.chain]),
                 chain_id=chain.chain_id,
                 reader=Reader(chain, loop),
+                finder=Finder(chain, matcher, loop),
             )
         )
     return works

@@ -47,6 +47,27 @@ disagreements = Counter(
     registry=registry,
 )
 
+validations = Counter(
+    "listener_validations",
+    "Answers to attesters, by rule and by what was said: approve, reject, unsure, busy (too many at once). "
+    "Answers that were remembered or shared count as well.",
+    ["rule", "verdict"],
+    registry=registry,
+)
+validation_seconds = Histogram(
+    "listener_validation_seconds",
+    "How long a task's validate took to judge an attester's claim, with the wait for its turn.",
+    ["rule"],
+    buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 30),
+    registry=registry,
+)
+self_checks = Counter(
+    "listener_self_checks",
+    "Results that the task's own validate judged before they were signed, by what it said: approve, reject, unsure.",
+    ["rule", "verdict"],
+    registry=registry,
+)
+
 
 class RpcMetrics:
     """The metrics of one endpoint, looked up once: a call must not pay for finding them."""

@@ -125,6 +125,18 @@ class Trigger:
     due: datetime  # the block's time; the planned time, or the arrival
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Where a claim is judged: all that ``ctx.trigger`` is in ``validate``, for an attester is told of no block."""
+
+    rule: str
+    chain: str
+    chain_id: int
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"ctx.trigger has no {name} in validate: read the block from the proof, then ctx.retrace")
+
+
 @dataclass(frozen=True, slots=True)
 class TaskResult:
     """A handler's answer: the proof by which attesters re-check it, and the bytes that go on chain."""
@@ -177,12 +189,25 @@ class Verdict:
         """Say that we cannot judge, and why."""
         return cls(approved=None, reason=reason)
 
+    @property
+    def word(self) -> str:
+        """What it says, as logs and metrics name it: approve, reject or unsure."""
+        return "unsure" if self.approved is None else "approve" if self.approved else "reject"
+
 
 class ChainReader(Protocol):
     """Gives contract calls on one chain, pinned to a block."""
 
     def at(self, block: int | bytes | str) -> "AsyncWeb3[Any]":
         """Return an AsyncWeb3 whose calls read at this block number, hash or tag."""
+        ...
+
+
+class Finder(Protocol):
+    """Finds a rule's triggers again."""
+
+    async def find(self, block_number: int, log_index: int | None) -> tuple[Trigger, str] | None:
+        """Return the trigger in this block of the canonical chain and its task's key; None where there is none."""
         ...
 
 
@@ -213,3 +238,49 @@ class TaskContext(Generic[SettingsT]):
     def at(self, block: int | bytes | str) -> "AsyncWeb3[Any]":
         """Contract calls on the trigger's chain, read at another block: its number or its hash."""
         return self.reader.at(block)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimContext(TaskContext[SettingsT]):
+    """
+    What ``validate`` is given.
+
+    ``trigger`` is a Scope, and no block is known but by the proof: ``w3`` reads the latest one.
+    """
+
+    claim: Claim
+    finder: Finder
+
+    @property
+    def w3(self) -> "AsyncWeb3[Any]":
+        """Contract calls on the rule's chain, read at its latest block."""
+        return self.reader.at("latest")
+
+    async def retrace(self, block_number: int, log_index: int | None = None) -> TaskContext[SettingsT] | None:
+        """
+        Give the context that ``execute`` had, so that it can be called again and its result compared.
+
+        Args:
+            block_number: on the canonical chain as it is now.
+            log_index: of the event in its block; an event rule needs it.
+
+        Returns:
+            None where the rule finds no such trigger in that block.
+
+        Raises:
+            TransientError: the chain could not be read, or has not come so far; let through, it means *unsure*.
+        """
+        found = await self.finder.find(block_number, log_index)
+        if found is None:
+            return None
+        return TaskContext(
+            trigger=found[0],
+            key=found[1],
+            attempt=1,
+            settings=self.settings,
+            performer=self.claim.performer,
+            http=self.http,
+            log=self.log,
+            reader=self.reader,
+            ends_at=self.ends_at,
+        )

@@ -24,7 +24,7 @@ def _module(value: str) -> str:
 class Rule(Held):
     """A trigger bound to a handler."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset({"election", "catch_up", "catch_up_after", "self_check"})
+    not_yet: ClassVar[frozenset[str]] = frozenset({"election", "catch_up", "catch_up_after"})
 
     name: Name
     task: Annotated[str, AfterValidator(_module)]
@@ -36,6 +36,7 @@ class Rule(Held):
     max_attempts: int = Field(default=5, ge=1, le=10_000)  # executions; sends have no count
     max_age: Duration | None = None  # None: however old
     concurrency: int = Field(default=8, ge=1, le=10_000)
+    self_check: bool = True  # where the task has `validate`
     settings: Mapping[str, Any] = Field(default_factory=dict)  # checked by the task module's Settings
 
     @property

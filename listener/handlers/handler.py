@@ -35,7 +35,8 @@ class Handler:
     execute: Callable[..., Any]
     validate: Callable[..., Any] | None
     settings: BaseModel | None  # the module's Settings; None where it has none
-    is_async: bool  # False: execute blocks, and belongs in a pool of threads
+    is_async: bool  # False: execute blocks, and belongs in a thread of its own
+    validates_async: bool = False  # the same of validate
 
 
 def load(rules: Iterable[Bound], folder: Path) -> dict[str, Handler]:
@@ -77,12 +78,14 @@ def handler(rule: Bound, folder: Path) -> Handler:
     execute = _function(module, "execute")
     if execute is None:
         raise ConfigError(f"no function execute in {rule.task}; it has: {_functions(module)}")
+    validate = _function(module, "validate")
     return Handler(
         module=rule.task,
         execute=execute,
-        validate=_function(module, "validate"),
+        validate=validate,
         settings=settings_of(module, rule.settings),
         is_async=inspect.iscoroutinefunction(execute),
+        validates_async=inspect.iscoroutinefunction(validate),
     )
 
 

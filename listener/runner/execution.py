@@ -5,14 +5,9 @@ Runs on the handlers' loop. Whatever a handler raises ends here, as a value.
 """
 
 import asyncio
-import threading
 import time
-import traceback
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -20,16 +15,16 @@ import structlog
 from hexbytes import HexBytes
 
 from listener.config import Hold, Rule
-from listener.errors import BadTaskResult, HandlerFailed, HandlerTimeout
+from listener.errors import BadTaskResult, HandlerFailed
 from listener.handlers import Handler
 from listener.journal import Claimed
-from listener.model import ChainReader, TaskContext, TaskResult, Trigger
+from listener.model import ChainReader, Finder, TaskContext, TaskResult, Trigger
 from listener.rules.abi import UndecodableLog
 from listener.rules.matcher import Matcher
+from listener.runner.calling import STOPPING, call, described
 
 log = structlog.get_logger()
 
-STOPPING = "the daemon stops"
 MAX_PROOF_BYTES = 64 * 1024
 MAX_DATA_BYTES = 256 * 1024
 
@@ -44,6 +39,12 @@ class Work:
     hold: Hold
     chain_id: int
     reader: ChainReader
+    finder: Finder
+
+    @property
+    def judges_itself(self) -> bool:
+        """Whether a result is judged before it is signed."""
+        return self.rule.self_check and self.handler.validate is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ async def execute(task: Claimed, work: Work, http: aiohttp.ClientSession, perfor
         if isinstance(error, asyncio.CancelledError) and error.args == (STOPPING,):
             raise  # it is ours; a handler may cancel its own task as well, and leave it so
         log.debug("handler.raised", rule=task.rule, task=task.id, exc_info=True)
-        failure = HandlerFailed(_described(error))
+        failure = HandlerFailed(described(error))
     return Outcome(task, result, failure, time.monotonic() - begun)
 
 
@@ -90,45 +91,8 @@ async def _call(task: Claimed, work: Work, http: aiohttp.ClientSession, performe
         reader=work.reader,
         ends_at=time.monotonic() + rule.timeout_s,
     )
-    timer = asyncio.timeout(rule.timeout_s)
-    try:
-        async with timer:
-            if work.handler.is_async:
-                return await work.handler.execute(context)
-            return await _in_thread(work.handler.execute, context)
-    except TimeoutError:
-        if not timer.expired():
-            raise  # the handler's own
-        raise HandlerTimeout(f"no result within timeout_s = {rule.timeout_s:g}") from None
-
-
-async def _in_thread(function: Callable[[Any], Any], context: Any) -> Any:
-    """
-    Call an ordinary function in a thread of its own.
-
-    Not in a pool: the interpreter waits for a pool's threads when it ends, and a function may hang for ever.
-    """
-    loop = asyncio.get_running_loop()
-    ended: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
-
-    def settle(result: Any, error: BaseException | None) -> None:
-        if not ended.done():
-            ended.set_result((result, error))
-
-    def run() -> None:
-        result, error = None, None
-        try:
-            result = function(context)
-        except BaseException as raised:  # noqa: BLE001 - handed to the one who waits
-            error = raised
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any longer
-            loop.call_soon_threadsafe(settle, result, error)
-
-    threading.Thread(target=run, name=f"handler {context.trigger.rule}", daemon=True).start()
-    result, error = await ended
-    if error is not None:
-        raise error
-    return result
+    handler = work.handler
+    return await call(handler.execute, context, is_async=handler.is_async, timeout_s=rule.timeout_s, rule=rule.name)
 
 
 def _trigger(task: Claimed, work: Work) -> Trigger:
@@ -176,14 +140,3 @@ def _checked(result: Any, rule: str) -> TaskResult | None:
             f"at most {MAX_PROOF_BYTES} and {MAX_DATA_BYTES} are sent"
         )
     return TaskResult(proof, bytes(data))
-
-
-def _described(error: BaseException) -> str:
-    """Say in one line what a handler raised and where, for the traceback is only in the debug log."""
-    try:
-        said = str(error)
-    except Exception:  # noqa: BLE001 - even its text is the user's code
-        said = "(its text cannot be read)"
-    text = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{text[:1000]} ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else text[:1000]

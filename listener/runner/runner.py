@@ -18,9 +18,10 @@ from listener.config import Hold
 from listener.errors import BadTaskResult
 from listener.journal import Claimed, Due, Ended, Journal, Signed, now_us
 from listener.logs import redacted
-from listener.model import State
+from listener.model import Claim, State, Verdict
 from listener.runner.execution import Outcome, Work
 from listener.runner.handler_loop import HandlerLoop
+from listener.runner.judging import Judgement
 from listener.signing import Signer
 
 log = structlog.get_logger()
@@ -50,12 +51,13 @@ class Runner:
         self._suspects_left = True
         self._outcomes: list[Outcome] = []
         self._ended = asyncio.Event()
+        self._handlers: HandlerLoop | None = None
         journal.on_pending = self._on_pending
         journal.on_expired = _report_expired
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run handlers until asked to stop, then finish what is in hand; what is cut short is put back."""
-        handlers = HandlerLoop(self._signer.address, self._on_outcomes)
+        handlers = self._handlers = HandlerLoop(self._signer.address, self._on_outcomes)
         self._journal.on_claimed = partial(self._start, handlers)
         try:
             async with asyncio.TaskGroup() as group:
@@ -70,6 +72,12 @@ class Runner:
         finally:
             await self._journal.release()
             await handlers.close()
+
+    async def judge(self, works: Sequence[Work], claim: Claim) -> Judgement:
+        """Have an attester's claim judged where this performer's own tasks are executed."""
+        if self._handlers is None:
+            return Judgement(Verdict.unsure("the daemon starts"))
+        return await self._handlers.judge(works, claim)
 
     # Claiming
 

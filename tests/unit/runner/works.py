@@ -1,6 +1,6 @@
 """Rules of a configuration with made-up handlers: what the tests of the runner share."""
 
-import asyncio
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -21,17 +21,34 @@ class Reader:
     def at(self, block: int | bytes | str) -> Any:
         raise NotImplementedError(block)
 
+    async def find(self, block_number: int, log_index: int | None) -> Any:
+        raise NotImplementedError(block_number, log_index)
 
-def work(execute: Callable[..., Any], name: str = "blocks", hold: Hold | None = None, **settings: Any) -> Work:
+
+def work(
+    execute: Callable[..., Any],
+    name: str = "blocks",
+    hold: Hold | None = None,
+    validate: Callable[..., Any] | None = None,
+    **settings: Any,
+) -> Work:
     """A rule of the configuration with its handler."""
     rule = Rule(name=name, task="tasks.none", task_definition_id=1, trigger={"type": "block"}, **settings)
     return Work(
         rule=rule,
         matcher=Matcher(name, CHAIN, rule.trigger),  # type: ignore[arg-type]
-        handler=Handler("tasks.none", execute, None, None, asyncio.iscoroutinefunction(execute)),
+        handler=Handler(
+            "tasks.none",
+            execute,
+            validate,
+            None,
+            is_async=inspect.iscoroutinefunction(execute),
+            validates_async=inspect.iscoroutinefunction(validate),
+        ),
         hold=hold or Hold(),
         chain_id=CHAIN_ID,
         reader=Reader(),
+        finder=Reader(),
     )
 
 

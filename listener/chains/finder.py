@@ -1,0 +1,96 @@
+"""
+Finds a rule's trigger again, by its block's number: what a claim is judged by.
+
+It reads the canonical chain as it is now and keeps nothing but the logs of a few blocks by their hash, since one block
+may hold a thousand events of which each is asked for.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from hexbytes import HexBytes
+
+from listener.chains.chain import Chain
+from listener.chains.wire import LogQuery
+from listener.errors import ChainUnavailable
+from listener.model import Block, Event, Log, Occasion, Trigger
+from listener.rules.matcher import Matcher
+
+KEPT = 4  # blocks
+
+
+class Finder:
+    """
+    Finds the triggers of one rule.
+
+    Args:
+        loop: the stages' loop, where the chain's connections live; ``find`` may be called on any other.
+    """
+
+    def __init__(self, chain: Chain, matcher: Matcher, loop: asyncio.AbstractEventLoop) -> None:
+        self._chain = chain
+        self._matcher = matcher
+        self._loop = loop
+        self._logs: dict[bytes, list[Log]] = {}
+        self._reading = asyncio.Lock()
+
+    async def find(self, block_number: int, log_index: int | None) -> tuple[Trigger, str] | None:
+        """
+        Return the trigger in a block of the canonical chain and its task's key; None where the rule finds none there.
+
+        Raises:
+            ChainUnavailable: the chain has no such block yet, or could not be read.
+        """
+        found = asyncio.run_coroutine_threadsafe(self._find(block_number, log_index), self._loop)
+        return await asyncio.wrap_future(found)
+
+    async def _find(self, block_number: int, log_index: int | None) -> tuple[Trigger, str] | None:
+        block = await self._chain.header(block_number)
+        if block is None:
+            raise ChainUnavailable(f"chain {self._chain.name}: there is no block {block_number} yet")
+        wanted = self._matcher.filter
+        query = None if wanted is None else LogQuery.union([(wanted.address, wanted.topics)])
+        if query is None:
+            return self._first(block, (), None)
+        if block.hash in self._logs:
+            found = self._first(block, self._logs[block.hash], log_index)
+            if found is not None:
+                return found  # what is not there may have been left out when the logs were read: they are read again
+        return self._first(block, await self._read(block, query), log_index)
+
+    async def _read(self, block: Block, query: LogQuery) -> list[Log]:
+        known = self._logs.get(block.hash)
+        async with self._reading:
+            read = self._logs.get(block.hash)
+            if read is not None and read is not known:
+                return read  # by someone who began to wait at the same time
+            (logs,) = await self._chain.logs_of([block], query)
+            while len(self._logs) >= KEPT:
+                self._logs.pop(next(iter(self._logs)))
+            self._logs.pop(block.hash, None)
+            self._logs[block.hash] = logs
+            return logs
+
+    def _first(self, block: Block, logs: Sequence[Log], log_index: int | None) -> tuple[Trigger, str] | None:
+        for occasion in self._matcher.occasions(block, logs):
+            if log_index is None or (occasion.log is not None and occasion.log.index == log_index):
+                return self._trigger(occasion), occasion.key(self._chain.chain_id)
+        return None
+
+    def _trigger(self, occasion: Occasion) -> Trigger:
+        block = occasion.block
+        return Trigger(
+            rule=occasion.rule,
+            chain=self._chain.name,
+            chain_id=self._chain.chain_id,
+            block_number=block.number,
+            block_hash=HexBytes(block.hash),
+            block_timestamp=block.timestamp,
+            epoch=occasion.epoch,
+            event=self._event(occasion.log),
+            due=datetime.fromtimestamp(block.timestamp, UTC),
+        )
+
+    def _event(self, log: Log | None) -> Event | None:
+        return None if log is None or self._matcher.filter is None else self._matcher.filter.decode(log)

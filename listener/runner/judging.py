@@ -1,0 +1,134 @@
+"""
+One claim before a task's ``validate``: an attester's, or our own result before it is signed.
+
+Runs on the handlers' loop. Whatever a validator raises ends here, as *unsure*: only a validator that says so rejects.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import aiohttp
+import structlog
+
+from listener import metrics
+from listener.errors import HandlerFailed, HandlerTimeout
+from listener.model import Claim, ClaimContext, Scope, Trigger, Verdict
+from listener.runner.calling import STOPPING, call, described, left_behind
+from listener.runner.execution import Outcome, Work
+from listener.signing.digest import digest_of
+
+log = structlog.get_logger()
+
+LEFT_BEHIND_MOST = 64  # threads that hang; with more of them nothing else is begun in a thread
+REASON_MOST = 1000  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict, and what only the operator may see of how it came about."""
+
+    verdict: Verdict
+    detail: str = ""
+
+    @property
+    def told(self) -> str:
+        """The reason with all its detail, for logs and rows."""
+        return f"{self.verdict.reason}: {self.detail}" if self.detail else self.verdict.reason
+
+
+async def judge(works: Sequence[Work], claim: Claim, http: aiohttp.ClientSession, performer: str | None) -> Judgement:
+    """
+    Judge a claim by the rules that it may come from.
+
+    A claim names a task definition and no rule, and several rules may share one: it is right when it is right for one
+    of them, and wrong only when it is wrong for all.
+    """
+    found = Judgement(Verdict.unsure("no rule judges it"))
+    for number, work in enumerate(works):
+        judgement = await _judge(work, claim, http, performer)
+        if judgement.verdict.approved:
+            return judgement
+        if number == 0 or judgement.verdict.approved is None:
+            found = judgement
+    return found
+
+
+async def self_check(outcome: Outcome, work: Work, http: aiohttp.ClientSession, performer: str) -> Outcome:
+    """
+    Judge a result of ours as an attester would; one that is not approved is a failure of the execution.
+
+    It has the rule's ``timeout_s`` for itself, as it has at an attester's: what ``execute`` left of its own time would
+    make a slow execution fail that every attester approves.
+    """
+    task, result = outcome.task, outcome.result
+    if result is None:
+        return outcome
+    begun = time.monotonic()
+    claim = Claim(result.proof_of_task, result.data, task.task_definition_id, performer)
+    try:
+        judgement = await _judge(work, claim, http, performer)
+    except ValueError as error:  # the definition id is no uint16 any more
+        judgement = Judgement(Verdict.unsure(str(error)))
+    verdict = judgement.verdict
+    metrics.self_checks.labels(task.rule, verdict.word).inc()
+    took_s = outcome.took_s + time.monotonic() - begun
+    if verdict.approved:
+        return replace(outcome, took_s=took_s)
+    said = "rejects it" if verdict.approved is False else "is unsure"
+    failure = HandlerFailed(f"self-check: the task's own validate {said}: {judgement.told or 'it gave no reason'}")
+    return Outcome(task, None, failure, took_s)
+
+
+async def _judge(work: Work, claim: Claim, http: aiohttp.ClientSession, performer: str | None) -> Judgement:
+    handler, rule = work.handler, work.rule
+    if handler.validate is None:
+        return Judgement(Verdict.unsure(f"{handler.module} has no validate"))
+    if not handler.validates_async and left_behind() >= LEFT_BEHIND_MOST:
+        return Judgement(Verdict.unsure(f"{left_behind()} calls that ran out of time still go on"))
+    try:
+        verdict = await call(
+            handler.validate,
+            _context(work, claim, http, performer),
+            claim,
+            is_async=handler.validates_async,
+            timeout_s=rule.timeout_s,
+            rule=rule.name,
+        )
+    except HandlerTimeout:
+        return Judgement(Verdict.unsure(f"no verdict within timeout_s = {rule.timeout_s:g}"))
+    except GeneratorExit:
+        raise  # the loop is gone
+    except BaseException as error:  # the user's code may raise anything
+        if isinstance(error, asyncio.CancelledError) and error.args == (STOPPING,):
+            raise
+        log.debug("validator.raised", rule=rule.name, exc_info=True)
+        return Judgement(Verdict.unsure(f"validate raised {type(error).__name__}"), described(error))
+    return _checked(verdict)
+
+
+def _context(work: Work, claim: Claim, http: aiohttp.ClientSession, performer: str | None) -> ClaimContext[Any]:
+    key = digest_of(claim.proof_of_task, claim.data, claim.performer, claim.task_definition_id).hex()
+    scope = Scope(rule=work.rule.name, chain=work.matcher.chain, chain_id=work.chain_id)
+    return ClaimContext(
+        trigger=cast("Trigger", scope),
+        key=key,
+        attempt=1,
+        settings=work.handler.settings,
+        performer=performer,
+        http=http,
+        log=log.bind(rule=work.rule.name, claim=f"0x{key}"),
+        reader=work.reader,
+        ends_at=time.monotonic() + work.rule.timeout_s,
+        claim=claim,
+        finder=work.finder,
+    )
+
+
+def _checked(verdict: Any) -> Judgement:
+    """Take nothing for a verdict that is none: an answer that is merely true must not become a vote."""
+    if not isinstance(verdict, Verdict) or not any(verdict.approved is each for each in (True, False, None)):
+        return Judgement(Verdict.unsure(f"validate returned {type(verdict).__name__}, not a Verdict"))
+    return Judgement(Verdict(verdict.approved, str(verdict.reason)[:REASON_MOST]))
