@@ -44,6 +44,9 @@ url = "{aggregator}"
 [journal]
 url = "sqlite:///listener.db"
 
+[http]
+bind = "127.0.0.1:0"
+
 [[rules]]
 name = "intents"
 task = "tasks.intent"

@@ -53,6 +53,9 @@ timeout_s = 1
 [journal]
 url = {journal}
 
+[http]
+bind = "127.0.0.1:0"
+
 [logs]
 format = "json"
 """

@@ -7,6 +7,7 @@ signal cancels at once, and the process exits 1.
 
 import asyncio
 import signal
+import socket
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Protocol
@@ -27,6 +28,7 @@ from listener.rules.matcher import Matcher
 from listener.runner import Runner, Work
 from listener.signing import Signer
 from listener.submitter import Submitter
+from listener.web import Route, Server, listen
 
 log = structlog.get_logger()
 
@@ -138,6 +140,9 @@ async def build(
     signer = Signer(settings.performer.key.get_secret_value(), settings.performer.address)
     journal = await Journal.open(settings.journal.place, _facts(settings))
     edges.push_async_callback(journal.close)
+    sockets = _sockets(
+        settings.http, edges
+    )  # before anything is written: a port that is taken is a mistake of start-up
     expired = await journal.resume(resume_at)
     if resume_at is not None:
         log.warning("journal.resumed", at=resume_at, expired=expired)
@@ -168,6 +173,7 @@ async def build(
             give_up_after_s=settings.aggregator.give_up_after.total_seconds(),
         ),
         *([] if settings.journal.keep is None else [Keeper(journal, settings.journal.keep)]),
+        Server(settings.http, *sockets, _routes()),
     ]
 
 
@@ -191,6 +197,18 @@ async def rewind(settings: config.Config, name: str, to: int | None) -> Rewound:
         except TimeoutError:
             log.warning("websocket.connect_failed", chain=name, waited_s=CONNECT_S)
         return await follower.rewind(chain, journal, to)
+
+
+def _sockets(settings: config.Http, edges: AsyncExitStack) -> tuple[socket.socket, socket.socket | None]:
+    main = edges.enter_context(listen("bind", settings.bind))
+    if settings.validate_bind is None:
+        return main, None
+    return main, edges.enter_context(listen("validate_bind", settings.validate_bind))
+
+
+def _routes() -> list[Route]:
+    """Give all that the HTTP server answers."""
+    return []
 
 
 def _facts(settings: config.Config) -> dict[str, RuleFacts]:

@@ -5,6 +5,7 @@ Every error of the project, sorted by what is to be done about it.
                    ├─ NotAvailable           a part that is not built yet, exit 1
                    ├─ NotPossible            the state of a task or of the journal forbids it, exit 1
                    ├─ JournalError           cannot remember: stop, exit 1
+                   ├─ BindFailed             cannot listen: stop, exit 1
                    ├─ StageEnded             a stage returned unasked: stop, exit 1
                    ├─ ChainHalted            the chain left us: that chain waits, the others go on
                    ├─ TransientError         try again: ChainUnavailable, AggregatorUnavailable, AggregatorDeclined,
@@ -42,6 +43,10 @@ class NotPossible(ListenerError):
 
 class JournalError(ListenerError):
     """The journal cannot be opened, read or written."""
+
+
+class BindFailed(ListenerError):
+    """A port for the HTTP server is taken, or its address is not this machine's."""
 
 
 class StageEnded(ListenerError):

@@ -5,6 +5,7 @@ from listener.config.chain import Chain
 from listener.config.config import Config
 from listener.config.contract import Contract
 from listener.config.hold import Hold
+from listener.config.http import Http
 from listener.config.journal import Journal
 from listener.config.load import load
 from listener.config.logs import Logs
@@ -19,6 +20,7 @@ __all__ = [
     "Config",
     "Contract",
     "Hold",
+    "Http",
     "Journal",
     "Logs",
     "Performer",

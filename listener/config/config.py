@@ -8,6 +8,7 @@ from pydantic import Field, ValidationInfo, model_validator
 from listener.config.aggregator import Aggregator
 from listener.config.chain import Chain
 from listener.config.contract import Contract
+from listener.config.http import Http
 from listener.config.journal import Journal
 from listener.config.logs import Logs
 from listener.config.performer import Performer
@@ -23,13 +24,14 @@ _NAMED = ("chains", "contracts")  # tables whose name is in the header
 class Config(Table):
     """Everything that the operator wrote."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset({"http", "proofs", "attestation"})
+    not_yet: ClassVar[frozenset[str]] = frozenset({"proofs", "attestation"})
 
     performer: Performer | None = None  # None where there are no rules
     chains: Mapping[str, Chain] = Field(default_factory=dict)
     contracts: Mapping[str, Contract] = Field(default_factory=dict)
     aggregator: Aggregator | None = None  # None where there are no rules
     journal: Journal
+    http: Http
     logs: Logs
     rules: tuple[Rule, ...] = Field(default=(), strict=False)
 
@@ -40,7 +42,7 @@ class Config(Table):
         if not isinstance(data, Mapping):
             return data
         named = {kind: _named(kind, data[kind]) for kind in _NAMED if isinstance(data.get(kind), Mapping)}
-        return {"journal": {}, "logs": {}, **data, **named}
+        return {"journal": {}, "http": {}, "logs": {}, **data, **named}
 
     @model_validator(mode="after")
     def _fits_together(self, info: ValidationInfo) -> "Config":
@@ -61,6 +63,8 @@ class Config(Table):
         found = [secret for url in urls for secret in url.secrets]
         if self.performer is not None and self.performer.key is not None:
             found.append(self.performer.key.get_secret_value().removeprefix("0x"))
+        if self.http.token is not None:
+            found.append(self.http.token.get_secret_value())
         return found
 
     def _chain_name(self, rule: Rule) -> str | None:

@@ -19,6 +19,7 @@ from listener.config.aggregator import Aggregator
 from listener.config.chain import Chain
 from listener.config.config import Config
 from listener.config.contract import Contract
+from listener.config.http import Http
 from listener.config.journal import Journal
 from listener.config.logs import Logs
 from listener.config.performer import Performer
@@ -30,6 +31,7 @@ _TABLES: Mapping[str, type[Table]] = {
     "performer": Performer,
     "aggregator": Aggregator,
     "journal": Journal,
+    "http": Http,
     "logs": Logs,
 }
 _NAMED_TABLES: Mapping[str, type[Table]] = {"chains": Chain, "contracts": Contract}
@@ -118,7 +120,7 @@ def _holds_text(annotation: Any) -> bool:
 
 
 def _holds_secret(model: type[BaseModel], key: str) -> bool:
-    return key in model.model_fields and key in ("key", "url")
+    return key in model.model_fields and key in ("key", "url", "token")
 
 
 def _as_variable(name: str) -> str:

@@ -14,7 +14,7 @@ import orjson
 
 from listener.devnet.accounts import ACCOUNTS, PERFORMER
 from listener.devnet.aggregator import Aggregator
-from listener.devnet.anvil import Anvil
+from listener.devnet.anvil import Anvil, free_port
 from listener.devnet.count import BLOCK_RULE, EPOCH_LENGTH, EPOCH_RULE, EVENT_RULE, EVERY
 from listener.devnet.intent_sender import IntentSender, artifact
 
@@ -39,6 +39,9 @@ url = "{aggregator}"
 
 [journal]
 url = "sqlite:///listener.db"
+
+[http]
+bind = "{bind}"
 
 [[rules]]
 name = "{event_rule}"
@@ -102,6 +105,7 @@ class Network:
                 start=start,
                 intent_sender=self.intent_sender.address,
                 aggregator=self.aggregator.url,
+                bind=f"127.0.0.1:{free_port()}",
                 event_rule=EVENT_RULE,
                 block_rule=BLOCK_RULE,
                 every=EVERY,

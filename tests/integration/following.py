@@ -77,6 +77,7 @@ def write_config(
     aggregator: str = "http://127.0.0.1:9",  # nobody listens there
     intent_sender: str = CONTRACT,
     journal: str | None = None,
+    http: str = "",
     more: str = "",
 ) -> Path:
     """Write ``config.toml`` and what it names."""
@@ -93,6 +94,7 @@ def write_config(
         f'[contracts.ping]\nchain = "l2"\naddress = "{CONTRACT}"\nabi = "Ping.json"\n'
         f'[contracts.intent_sender]\nchain = "l2"\naddress = "{intent_sender}"\nabi = "IntentSender.json"\n'
         f'[aggregator]\nurl = "{aggregator}"\n'
+        f'[http]\nbind = "127.0.0.1:0"\n{http}\n'
         f'[journal]\nurl = "{journal or JOURNAL}"\n{more}\n{rules}'
     )
     return path

@@ -106,6 +106,10 @@ def test_defaults_are_those_of_the_manual(write: Write) -> None:
     assert (chain.max_lag, chain.quorum) == (timedelta(minutes=1), 1)
     assert (config.logs.level, config.logs.format, config.performer.signature) == ("info", "auto", "ecdsa")
     assert config.journal.path == path.parent / "listener.db"
+    http = config.http
+    assert (http.bind, http.validate_bind, http.token, http.healthcheck) == ("127.0.0.1:4003", None, None, False)
+    assert (http.max_body_bytes, http.max_requests, http.max_connections) == (262_144, 128, 256)
+    assert (http.requests_per_s, http.read_timeout_s, http.wait_s) == (5000, 10, 30)
     assert [rule.reorg_policy for rule in config.rules] == ["once", "rerun"]
 
 

@@ -75,7 +75,12 @@ def test_a_name_that_leads_nowhere_is_an_error(tmp_path: Path, variable: str, me
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
-        ("LISTENER__HTTP__BIND", "0.0.0.0:1", "http: not available yet"),
+        ("LISTENER__PROOFS__URL", "http://kubo", "proofs: not available yet"),
+        (
+            "LISTENER__HTTP__BIND",
+            "0.0.0.0",
+            'http.bind: "0.0.0.0" is no place to listen; write ADDRESS:PORT, such as "127.0.0.1:4003" or "[::1]:4003"',
+        ),
         (
             "LISTENER__CHAINS__L_2__QUORUM",
             "2",
@@ -115,6 +120,20 @@ def test_what_is_written_or_set_by_name_comes_before_the_names_of_the_stack(tmp_
     assert config.performer.key.get_secret_value() == OTHER_KEY
     assert config.aggregator.url.get_secret_value() == "http://written"
     assert [url.get_secret_value() for url in config.chains["l-2"].endpoints] == ["ws://written"]
+
+
+def test_a_token_may_be_named_and_is_a_secret(tmp_path: Path) -> None:
+    environ = {"LISTENER__HTTP__BIND": "0.0.0.0:4003", "LISTENER__HTTP__TOKEN__ENV": "TOKEN", "TOKEN": "word-by-word"}
+    config = loaded(tmp_path, CHAIN, environ)
+    assert config.http.token.get_secret_value() == "word-by-word"
+    assert "word-by-word" in config.secrets
+    assert "word-by-word" not in repr(config)
+
+
+def test_who_only_reads_needs_no_token(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('[http]\nbind = "0.0.0.0:4003"\ntoken = { env = "LISTENER_TOKEN" }\n')
+    assert load(path, {}, require_key=False).http.token is None
 
 
 def test_the_rpc_of_several_chains_goes_by_their_ids(tmp_path: Path) -> None:

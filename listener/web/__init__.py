@@ -1,0 +1,8 @@
+"""The HTTP side: who calls the daemon gets an answer here; all work is done elsewhere."""
+
+from listener.web.door import listen
+from listener.web.envelope import Refused, envelope, refusal
+from listener.web.route import Route
+from listener.web.server import Server
+
+__all__ = ["Refused", "Route", "Server", "envelope", "listen", "refusal"]
