@@ -8,8 +8,9 @@ signal cancels at once, and the process exits 1.
 import asyncio
 import signal
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Protocol
 
 import aiohttp
@@ -17,6 +18,7 @@ import structlog
 
 from listener import config, follower, memory
 from listener.aggregator import Aggregator
+from listener.attester import Attester, Definition
 from listener.chains import Chain, Finder, Reader
 from listener.errors import ConfigError, StageEnded
 from listener.follower import Follower
@@ -24,11 +26,12 @@ from listener.follower.rewind import Rewound
 from listener.handlers import Handler
 from listener.journal import Journal, RuleFacts
 from listener.journal.keeper import Keeper
+from listener.model import Claim, Judgement
 from listener.rules.matcher import Matcher
-from listener.runner import Runner, Work
+from listener.runner import Judge, Runner, Work
 from listener.signing import Signer
 from listener.submitter import Submitter
-from listener.web import Route, Server, listen
+from listener.web import Route, Server, listen, no_validate_route, validate_route
 
 log = structlog.get_logger()
 
@@ -80,6 +83,8 @@ async def run(
     settings: config.Config,
     matchers: Sequence[Matcher],
     handlers: Mapping[str, Handler],
+    *,
+    role: str = "performer",
     resume_at: str | None = None,
 ) -> int:
     """
@@ -89,6 +94,7 @@ async def run(
         settings: what the operator wrote.
         matchers: one for each rule.
         handlers: by rule.
+        role: performer, attester or both.
         resume_at: how to go on with a journal that was restored: latest or cursor.
 
     Returns:
@@ -114,7 +120,10 @@ async def run(
         loop.add_signal_handler(number, on_signal, number.name)
     try:
         async with AsyncExitStack() as edges:
-            stages = await build(settings, matchers, handlers, edges, resume_at)
+            if role == "attester":
+                stages = await attend(settings, matchers, handlers, edges)
+            else:
+                stages = await build(settings, matchers, handlers, edges, resume_at, attests=role == "both")
             memory.freeze()
             log.info("daemon.started", stages=[stage.name for stage in stages], rules=len(settings.rules))
             await serve(stages, stop)
@@ -126,14 +135,16 @@ async def run(
     return 0
 
 
-async def build(
+async def build(  # noqa: PLR0913 - what the operator wrote, in three parts, and how to start with it
     settings: config.Config,
     matchers: Sequence[Matcher],
     handlers: Mapping[str, Handler],
     edges: AsyncExitStack,
     resume_at: str | None = None,
+    *,
+    attests: bool = False,
 ) -> list[Stage]:
-    """Open the edges and make the stages that stand on them; the stack closes the edges in reverse."""
+    """Open a performer's edges and make the stages that stand on them; the stack closes the edges in reverse."""
     # Where there are rules, the configuration has made sure of the other three.
     if not settings.rules or not settings.performer or not settings.performer.key or not settings.aggregator:
         raise ConfigError("there are no rules, so there is nothing to run; write a [[rules]] block")
@@ -148,9 +159,7 @@ async def build(
         log.warning("journal.resumed", at=resume_at, expired=expired)
     running, ready = await journal.recover({rule.name: rule.max_attempts for rule in settings.rules})
     log.info("journal.opened", url=settings.journal.url.redacted, was_running=running, was_ready=ready)
-    session = await edges.enter_async_context(
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60))
-    )
+    session = await edges.enter_async_context(_session())
     chains = {table.name: _chain(table, session) for table in settings.chains.values()}
     works = _works(settings, matchers, handlers, chains)
     aggregator = Aggregator(
@@ -163,9 +172,11 @@ async def build(
     for name in {matcher.chain for matcher in matchers}:
         # Not in the followers: handlers that are finished after a stop still read over these lines.
         await edges.enter_async_context(chains[name].attended())
+    runner = Runner(works, signer, journal)
+    validate = _attester(settings, works, runner.judge) if attests else no_validate_route()
     return [
         *_followers(settings, matchers, works, chains, journal),
-        Runner(works, signer, journal),
+        runner,
         Submitter(
             aggregator,
             journal,
@@ -173,8 +184,23 @@ async def build(
             give_up_after_s=settings.aggregator.give_up_after.total_seconds(),
         ),
         *([] if settings.journal.keep is None else [Keeper(journal, settings.journal.keep)]),
-        Server(settings.http, *sockets, _routes()),
+        Server(settings.http, *sockets, [*_routes(), validate]),
     ]
+
+
+async def attend(
+    settings: config.Config, matchers: Sequence[Matcher], handlers: Mapping[str, Handler], edges: AsyncExitStack
+) -> list[Stage]:
+    """Open an attester's edges and make its stages: no journal, no cursor, nothing that signs or sends."""
+    sockets = _sockets(settings.http, edges)
+    session = await edges.enter_async_context(_session())
+    chains = {table.name: _chain(table, session) for table in settings.chains.values()}
+    works = _works(settings, matchers, handlers, chains)
+    judge = Judge()
+    validate = _attester(settings, works, judge.judge)
+    for name in {work.matcher.chain for work in works if work.handler.validate is not None}:
+        await edges.enter_async_context(chains[name].attended())
+    return [judge, Server(settings.http, *sockets, [*_routes(), validate])]
 
 
 async def rewind(settings: config.Config, name: str, to: int | None) -> Rewound:
@@ -204,6 +230,27 @@ def _sockets(settings: config.Http, edges: AsyncExitStack) -> tuple[socket.socke
     if settings.validate_bind is None:
         return main, None
     return main, edges.enter_context(listen("validate_bind", settings.validate_bind))
+
+
+def _attester(
+    settings: config.Config,
+    works: Sequence[Work],
+    judge: Callable[[Sequence[Work], Claim], "asyncio.Future[Judgement]"],
+) -> Route:
+    """Serve the claims of each task definition whose task has a ``validate``."""
+    by_definition: dict[int, list[Work]] = {}
+    for work in works:
+        if work.handler.validate is not None:
+            by_definition.setdefault(work.rule.task_definition_id, []).append(work)
+    if not by_definition:
+        raise ConfigError("no rule's task has a function validate, so there is nothing to judge; write one")
+    definitions = {number: Definition(own[0].rule.name, partial(judge, own)) for number, own in by_definition.items()}
+    # A quarter of the places stays for those who ask something else.
+    return validate_route(Attester(definitions, room=settings.http.max_requests * 3 // 4).answer)
+
+
+def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60))
 
 
 def _routes() -> list[Route]:

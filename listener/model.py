@@ -195,6 +195,19 @@ class Verdict:
         return "unsure" if self.approved is None else "approve" if self.approved else "reject"
 
 
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict, and what only the operator may see of how it came about."""
+
+    verdict: Verdict
+    detail: str = ""
+
+    @property
+    def told(self) -> str:
+        """The reason with all its detail, for logs and rows."""
+        return f"{self.verdict.reason}: {self.detail}" if self.detail else self.verdict.reason
+
+
 class ChainReader(Protocol):
     """Gives contract calls on one chain, pinned to a block."""
 
@@ -206,7 +219,7 @@ class ChainReader(Protocol):
 class Finder(Protocol):
     """Finds a rule's triggers again."""
 
-    async def find(self, block_number: int, log_index: int | None) -> tuple[Trigger, str] | None:
+    async def find(self, block_number: int, log_index: int | None, patience_s: float) -> tuple[Trigger, str] | None:
         """Return the trigger in this block of the canonical chain and its task's key; None where there is none."""
         ...
 
@@ -250,6 +263,7 @@ class ClaimContext(TaskContext[SettingsT]):
 
     claim: Claim
     finder: Finder
+    patience_s: float = 0.0  # for a chain that is a block behind the performer's, or cannot be read just now
 
     @property
     def w3(self) -> "AsyncWeb3[Any]":
@@ -270,7 +284,7 @@ class ClaimContext(TaskContext[SettingsT]):
         Raises:
             TransientError: the chain could not be read, or has not come so far; let through, it means *unsure*.
         """
-        found = await self.finder.find(block_number, log_index)
+        found = await self.finder.find(block_number, log_index, self.patience_s)
         if found is None:
             return None
         return TaskContext(

@@ -18,6 +18,7 @@ from listener.model import Block, Event, Log, Occasion, Trigger
 from listener.rules.matcher import Matcher
 
 KEPT = 4  # blocks
+AGAIN_S = 0.25  # between looks at a chain that cannot be read, or has not come so far
 
 
 class Finder:
@@ -35,15 +36,28 @@ class Finder:
         self._logs: dict[bytes, list[Log]] = {}
         self._reading = asyncio.Lock()
 
-    async def find(self, block_number: int, log_index: int | None) -> tuple[Trigger, str] | None:
+    async def find(self, block_number: int, log_index: int | None, patience_s: float) -> tuple[Trigger, str] | None:
         """
         Return the trigger in a block of the canonical chain and its task's key; None where the rule finds none there.
 
+        Args:
+            patience_s: how long to look again at a chain that cannot be read, or has no such block yet.
+
         Raises:
-            ChainUnavailable: the chain has no such block yet, or could not be read.
+            ChainUnavailable: that was still so.
         """
-        found = asyncio.run_coroutine_threadsafe(self._find(block_number, log_index), self._loop)
+        found = asyncio.run_coroutine_threadsafe(self._wait(block_number, log_index, patience_s), self._loop)
         return await asyncio.wrap_future(found)
+
+    async def _wait(self, block_number: int, log_index: int | None, patience_s: float) -> tuple[Trigger, str] | None:
+        ends_at = self._loop.time() + patience_s
+        while True:
+            try:
+                return await self._find(block_number, log_index)
+            except ChainUnavailable:
+                if self._loop.time() >= ends_at:
+                    raise
+            await asyncio.sleep(AGAIN_S)
 
     async def _find(self, block_number: int, log_index: int | None) -> tuple[Trigger, str] | None:
         block = await self._chain.header(block_number)

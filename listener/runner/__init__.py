@@ -2,7 +2,6 @@
 
 from listener.runner.execution import Work
 from listener.runner.judge import Judge
-from listener.runner.judging import Judgement
 from listener.runner.runner import Runner
 
-__all__ = ["Judge", "Judgement", "Runner", "Work"]
+__all__ = ["Judge", "Runner", "Work"]

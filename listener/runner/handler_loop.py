@@ -17,10 +17,10 @@ import structlog
 from listener.errors import HandlerTimeout
 from listener.journal import Claimed
 from listener.loops import new_event_loop
-from listener.model import Claim, Verdict
+from listener.model import Claim, Judgement, Verdict
 from listener.runner.calling import STOPPING
 from listener.runner.execution import Outcome, Work, execute
-from listener.runner.judging import Judgement, judge, self_check
+from listener.runner.judging import judge, self_check
 
 log = structlog.get_logger()
 
@@ -87,10 +87,9 @@ class HandlerLoop:
 
     def judge(self, works: Sequence[Work], claim: Claim) -> "asyncio.Future[Judgement]":
         """Have a claim judged by the rules that it may come from; what is asked in one turn goes over together."""
-        asked: asyncio.Future[Judgement] = self._stages.create_future()
         if self._closing:
-            asked.set_result(Judgement(Verdict.unsure(STOPPING)))
-            return asked
+            return judged(Verdict.unsure(STOPPING))
+        asked: asyncio.Future[Judgement] = self._stages.create_future()
         self._asked.append(_Judging(works, claim, asked, time.monotonic()))
         if len(self._asked) == 1:
             self._stages.call_soon(self._send_asked)
@@ -231,3 +230,10 @@ class HandlerLoop:
             await self._http.close()
         await self._loop.shutdown_asyncgens()
         self._loop.stop()
+
+
+def judged(verdict: Verdict) -> "asyncio.Future[Judgement]":
+    """Give a judgement for which nobody was asked."""
+    future: asyncio.Future[Judgement] = asyncio.get_running_loop().create_future()
+    future.set_result(Judgement(verdict))
+    return future

@@ -7,10 +7,9 @@ It claims nothing and writes nothing: an attester has no journal.
 import asyncio
 from collections.abc import Sequence
 
-from listener.model import Claim, Verdict
+from listener.model import Claim, Judgement, Verdict
 from listener.runner.execution import Outcome, Work
-from listener.runner.handler_loop import HandlerLoop
-from listener.runner.judging import Judgement
+from listener.runner.handler_loop import HandlerLoop, judged
 
 
 class Judge:
@@ -32,11 +31,11 @@ class Judge:
         finally:
             await self._handlers.close()
 
-    async def judge(self, works: Sequence[Work], claim: Claim) -> Judgement:
+    def judge(self, works: Sequence[Work], claim: Claim) -> "asyncio.Future[Judgement]":
         """Have a claim judged by the rules that it may come from."""
         if self._handlers is None:
-            return Judgement(Verdict.unsure("the daemon starts"))
-        return await self._handlers.judge(works, claim)
+            return judged(Verdict.unsure("the daemon starts"))
+        return self._handlers.judge(works, claim)
 
 
 def _nothing(outcomes: list[Outcome]) -> None:

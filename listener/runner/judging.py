@@ -7,7 +7,7 @@ Runs on the handlers' loop. Whatever a validator raises ends here, as *unsure*: 
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 import aiohttp
@@ -15,7 +15,7 @@ import structlog
 
 from listener import metrics
 from listener.errors import HandlerFailed, HandlerTimeout
-from listener.model import Claim, ClaimContext, Scope, Trigger, Verdict
+from listener.model import Claim, ClaimContext, Judgement, Scope, Trigger, Verdict
 from listener.runner.calling import STOPPING, call, described, left_behind
 from listener.runner.execution import Outcome, Work
 from listener.signing.digest import digest_of
@@ -24,19 +24,10 @@ log = structlog.get_logger()
 
 LEFT_BEHIND_MOST = 64  # threads that hang; with more of them nothing else is begun in a thread
 REASON_MOST = 1000  # characters
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """A verdict, and what only the operator may see of how it came about."""
-
-    verdict: Verdict
-    detail: str = ""
-
-    @property
-    def told(self) -> str:
-        """The reason with all its detail, for logs and rows."""
-        return f"{self.verdict.reason}: {self.detail}" if self.detail else self.verdict.reason
+# Parts of timeout_s for which a chain that cannot be read is looked at again. An attester's node waits for an answer; our
+# own result must not be lost because all endpoints were away for some seconds.
+PATIENCE = 0.07
+OWN_PATIENCE = 0.8
 
 
 async def judge(works: Sequence[Work], claim: Claim, http: aiohttp.ClientSession, performer: str | None) -> Judgement:
@@ -69,7 +60,7 @@ async def self_check(outcome: Outcome, work: Work, http: aiohttp.ClientSession, 
     begun = time.monotonic()
     claim = Claim(result.proof_of_task, result.data, task.task_definition_id, performer)
     try:
-        judgement = await _judge(work, claim, http, performer)
+        judgement = await _judge(work, claim, http, performer, patience=OWN_PATIENCE)
     except ValueError as error:  # the definition id is no uint16 any more
         judgement = Judgement(Verdict.unsure(str(error)))
     verdict = judgement.verdict
@@ -82,7 +73,9 @@ async def self_check(outcome: Outcome, work: Work, http: aiohttp.ClientSession, 
     return Outcome(task, None, failure, took_s)
 
 
-async def _judge(work: Work, claim: Claim, http: aiohttp.ClientSession, performer: str | None) -> Judgement:
+async def _judge(
+    work: Work, claim: Claim, http: aiohttp.ClientSession, performer: str | None, patience: float = PATIENCE
+) -> Judgement:
     handler, rule = work.handler, work.rule
     if handler.validate is None:
         return Judgement(Verdict.unsure(f"{handler.module} has no validate"))
@@ -91,7 +84,7 @@ async def _judge(work: Work, claim: Claim, http: aiohttp.ClientSession, performe
     try:
         verdict = await call(
             handler.validate,
-            _context(work, claim, http, performer),
+            _context(work, claim, http, performer, patience),
             claim,
             is_async=handler.validates_async,
             timeout_s=rule.timeout_s,
@@ -124,6 +117,7 @@ def _context(work: Work, claim: Claim, http: aiohttp.ClientSession, performer: s
         ends_at=time.monotonic() + work.rule.timeout_s,
         claim=claim,
         finder=work.finder,
+        patience_s=work.rule.timeout_s * patience,
     )
 
 

@@ -18,10 +18,9 @@ from listener.config import Hold
 from listener.errors import BadTaskResult
 from listener.journal import Claimed, Due, Ended, Journal, Signed, now_us
 from listener.logs import redacted
-from listener.model import Claim, State, Verdict
+from listener.model import Claim, Judgement, State, Verdict
 from listener.runner.execution import Outcome, Work
-from listener.runner.handler_loop import HandlerLoop
-from listener.runner.judging import Judgement
+from listener.runner.handler_loop import HandlerLoop, judged
 from listener.signing import Signer
 
 log = structlog.get_logger()
@@ -73,11 +72,11 @@ class Runner:
             await self._journal.release()
             await handlers.close()
 
-    async def judge(self, works: Sequence[Work], claim: Claim) -> Judgement:
+    def judge(self, works: Sequence[Work], claim: Claim) -> "asyncio.Future[Judgement]":
         """Have an attester's claim judged where this performer's own tasks are executed."""
         if self._handlers is None:
-            return Judgement(Verdict.unsure("the daemon starts"))
-        return await self._handlers.judge(works, claim)
+            return judged(Verdict.unsure("the daemon starts"))
+        return self._handlers.judge(works, claim)
 
     # Claiming
 

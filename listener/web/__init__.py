@@ -4,5 +4,6 @@ from listener.web.door import listen
 from listener.web.envelope import Refused, envelope, refusal
 from listener.web.route import Route
 from listener.web.server import Server
+from listener.web.validate import no_validate_route, validate_route
 
-__all__ = ["Refused", "Route", "Server", "envelope", "listen", "refusal"]
+__all__ = ["Refused", "Route", "Server", "envelope", "listen", "no_validate_route", "refusal", "validate_route"]

@@ -11,8 +11,8 @@ import pytest
 from structlog.testing import capture_logs
 from works import Reader, good, work
 
-from listener.model import Claim, ClaimContext, Verdict
-from listener.runner import Judge, Judgement, calling, judging
+from listener.model import Claim, ClaimContext, Judgement, Verdict
+from listener.runner import Judge, calling, judging
 from listener.runner import handler_loop as loop_module
 
 PERFORMER = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
@@ -205,7 +205,7 @@ async def test_what_is_asked_before_the_start_and_at_the_end_is_unsure() -> None
     rule = work(good, validate=hang)
     assert (await judge.judge([rule], CLAIM)).verdict == Verdict.unsure("the daemon starts")
     async with judged() as judge:
-        asked = asyncio.ensure_future(judge.judge([rule], CLAIM))
+        asked = judge.judge([rule], CLAIM)
         await asyncio.to_thread(begun.wait, 5)
     assert (await asyncio.wait_for(asked, 5)).verdict == Verdict.unsure("the daemon stops")
     assert (await asyncio.wait_for(judge.judge([rule], CLAIM), 5)).verdict == Verdict.unsure("the daemon stops")
@@ -224,7 +224,7 @@ async def test_a_validator_that_blocks_its_loop_leaves_nobody_waiting_at_the_end
         return Verdict.approve()
 
     async with judged() as judge:
-        asked = asyncio.ensure_future(judge.judge([work(good, validate=block)], CLAIM))
+        asked = judge.judge([work(good, validate=block)], CLAIM)
         await asyncio.to_thread(begun.wait, 5)
     assert (await asyncio.wait_for(asked, 5)).verdict == Verdict.unsure("the daemon stops")
     release.set()

@@ -21,8 +21,8 @@ class Reader:
     def at(self, block: int | bytes | str) -> Any:
         raise NotImplementedError(block)
 
-    async def find(self, block_number: int, log_index: int | None) -> Any:
-        raise NotImplementedError(block_number, log_index)
+    async def find(self, block_number: int, log_index: int | None, patience_s: float) -> Any:
+        raise NotImplementedError(block_number, log_index, patience_s)
 
 
 def work(
