@@ -40,8 +40,7 @@ class Finder:
         """
         Return the trigger in a block of the canonical chain and its task's key; None where the rule finds none there.
 
-        Args:
-            patience_s: how long to look again at a chain that cannot be read, or has no such block yet.
+        For ``patience_s`` a chain that cannot be read, or has no such block yet, is looked at again.
 
         Raises:
             ChainUnavailable: that was still so.

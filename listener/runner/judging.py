@@ -24,8 +24,8 @@ log = structlog.get_logger()
 
 LEFT_BEHIND_MOST = 64  # threads that hang; with more of them nothing else is begun in a thread
 REASON_MOST = 1000  # characters
-# Parts of timeout_s for which a chain that cannot be read is looked at again. An attester's node waits for an answer; our
-# own result must not be lost because all endpoints were away for some seconds.
+# Parts of timeout_s for which a chain that cannot be read is looked at again. An attester's node waits for its answer;
+# our own result must not be lost because all endpoints were away for some seconds.
 PATIENCE = 0.07
 OWN_PATIENCE = 0.8
 
@@ -102,7 +102,9 @@ async def _judge(
     return _checked(verdict)
 
 
-def _context(work: Work, claim: Claim, http: aiohttp.ClientSession, performer: str | None) -> ClaimContext[Any]:
+def _context(
+    work: Work, claim: Claim, http: aiohttp.ClientSession, performer: str | None, patience: float
+) -> ClaimContext[Any]:
     key = digest_of(claim.proof_of_task, claim.data, claim.performer, claim.task_definition_id).hex()
     scope = Scope(rule=work.rule.name, chain=work.matcher.chain, chain_id=work.chain_id)
     return ClaimContext(
