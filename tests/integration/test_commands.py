@@ -27,8 +27,6 @@ NOT_YET = [
     ("new", "folder"),
     ("schema",),
     ("status", "--watch"),
-    ("run", "--role", "attester"),
-    ("run", "--role", "both"),
 ]
 
 
