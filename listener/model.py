@@ -166,6 +166,12 @@ class Claim:
     task_definition_id: int
     performer: str  # checksummed
 
+    @property
+    def key(self) -> str:
+        """Name the claim: equal ones have the same key. Not the contract's digest, which takes fifty times as long."""
+        head = f"{self.task_definition_id}|{self.performer}|{len(self.data)}|".encode()
+        return hashlib.blake2b(head + self.data + self.proof_of_task.encode(), digest_size=16).hexdigest()
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:

@@ -24,6 +24,7 @@ from listener.signing.digest import digest_of
 log = structlog.get_logger()
 
 REMEMBERED_S = 10.0  # nodes ask again when an answer is late; a price may change after that
+WORDS = ("approve", "reject", "unsure", "busy")
 REMEMBERED = 4096  # votes; the oldest are forgotten first
 
 
@@ -48,9 +49,15 @@ class Attester:
         self._definitions = definitions
         self._room = max(1, room)
         self._room_of_one = max(1, room * 2 // 3)
+        # Looked up once: a request must not pay for finding them.
+        self._counters = {
+            number: {word: metrics.validations.labels(each.rule, word) for word in WORDS}
+            for number, each in definitions.items()
+        }
+        self._seconds = {number: metrics.validation_seconds.labels(each.rule) for number, each in definitions.items()}
         self._waiting: Counter[int] = Counter()  # requests, by definition
-        self._in_hand: dict[bytes, asyncio.Future[Judgement]] = {}  # by digest
-        self._votes: dict[bytes, tuple[float, Answer]] = {}  # by digest, oldest first; until when
+        self._in_hand: dict[str, asyncio.Future[Judgement]] = {}  # by key
+        self._votes: dict[str, tuple[float, Answer]] = {}  # by key, oldest first; until when
 
     async def answer(self, body: bytes) -> Answer:
         """Answer one request."""
@@ -66,58 +73,58 @@ class Attester:
         return await self._of(claim, definition)
 
     async def _of(self, claim: Claim, definition: Definition) -> Answer:
-        digest = digest_of(claim.proof_of_task, claim.data, claim.performer, claim.task_definition_id)
-        vote = self._remembered(digest)
+        key, number = claim.key, claim.task_definition_id
+        count = self._counters[number]
+        vote = self._remembered(key)
         if vote is not None:
-            _count(definition, "approve" if vote.data else "reject")
+            count["approve" if vote.data else "reject"].inc()
             return vote
-        number = claim.task_definition_id
         if self._waiting[number] >= self._room_of_one or self._waiting.total() >= self._room:
-            _count(definition, "busy")
+            count["busy"].inc()
             return Answer(503, data=False, message="too many claims at a time; try again")
         self._waiting[number] += 1
         try:
             # Shielded: others may wait for the same judgement, and who comes later wants it too.
-            verdict = (await asyncio.shield(self._judged(digest, claim, definition))).verdict
+            verdict = (await asyncio.shield(self._judged(key, claim, definition))).verdict
         finally:
             self._waiting[number] -= 1
-        _count(definition, verdict.word)
+        count[verdict.word].inc()
         return Answer.of(verdict)
 
-    def _judged(self, digest: bytes, claim: Claim, definition: Definition) -> "asyncio.Future[Judgement]":
+    def _judged(self, key: str, claim: Claim, definition: Definition) -> "asyncio.Future[Judgement]":
         """Have a claim judged; equal claims at the same time share one judgement."""
-        judged = self._in_hand.get(digest)
+        judged = self._in_hand.get(key)
         if judged is None:
-            judged = self._in_hand[digest] = definition.judge(claim)
-            judged.add_done_callback(partial(self._keep, digest, definition, time.monotonic()))
+            judged = self._in_hand[key] = definition.judge(claim)
+            judged.add_done_callback(partial(self._keep, key, claim, definition.rule, time.monotonic()))
         return judged
 
-    def _keep(self, digest: bytes, definition: Definition, begun: float, judged: "asyncio.Future[Judgement]") -> None:
-        del self._in_hand[digest]
+    def _keep(self, key: str, claim: Claim, rule: str, begun: float, judged: "asyncio.Future[Judgement]") -> None:
+        del self._in_hand[key]
         judgement = judged.result()
         now = time.monotonic()
-        metrics.validation_seconds.labels(definition.rule).observe(now - begun)
-        _report(digest, definition, judgement)
+        self._seconds[claim.task_definition_id].observe(now - begun)
+        _report(claim, rule, judgement)
         if judgement.verdict.approved is None:
             return  # it may be able to judge at the next call
         while len(self._votes) >= REMEMBERED:
             del self._votes[next(iter(self._votes))]
-        self._votes[digest] = now + REMEMBERED_S, Answer.of(judgement.verdict)
+        self._votes[key] = now + REMEMBERED_S, Answer.of(judgement.verdict)
 
-    def _remembered(self, digest: bytes) -> Answer | None:
-        until, vote = self._votes.get(digest, (0.0, None))
+    def _remembered(self, key: str) -> Answer | None:
+        until, vote = self._votes.get(key, (0.0, None))
         if vote is not None and until < time.monotonic():
-            del self._votes[digest]
+            del self._votes[key]
             return None
         return vote
 
 
-def _count(definition: Definition, verdict: str) -> None:
-    metrics.validations.labels(definition.rule, verdict).inc()
-
-
-def _report(digest: bytes, definition: Definition, judgement: Judgement) -> None:
+def _report(claim: Claim, rule: str, judgement: Judgement) -> None:
+    """Log what was judged, by the digest that the contract knows it by."""
     verdict = judgement.verdict
-    level = log.debug if verdict.approved else log.warning if verdict.approved is None else log.info
-    name = {True: "claim.approved", False: "claim.rejected", None: "claim.unsure"}[verdict.approved]
-    level(name, rule=definition.rule, claim=f"0x{digest.hex()}", reason=redacted(judgement.told) or None)
+    if verdict.approved:
+        log.debug("claim.approved", rule=rule, claim=claim.key)
+        return
+    name, level = ("claim.unsure", log.warning) if verdict.approved is None else ("claim.rejected", log.info)
+    digest = digest_of(claim.proof_of_task, claim.data, claim.performer, claim.task_definition_id)
+    level(name, rule=rule, claim=claim.key, digest=f"0x{digest.hex()}", reason=redacted(judgement.told) or None)

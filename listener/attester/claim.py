@@ -49,7 +49,7 @@ def _object(body: bytes) -> dict[str, Any]:
         parsed = orjson.loads(body)  # strict: UTF-8, no lone surrogates, no NaN, not too deep
         if not isinstance(parsed, dict):
             raise BadClaim(f"a JSON object is needed, not {_shown(parsed)}")
-        fields: dict[str, Any] = json.loads(body, object_pairs_hook=_once)
+        fields: dict[str, Any] = _AGAIN.decode(body.decode())
     except orjson.JSONDecodeError as error:
         raise BadClaim(f"this is not JSON: {error}") from None
     except RecursionError:
@@ -66,6 +66,9 @@ def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
             raise BadClaim(f"{_shown(key)} stands there twice")
         fields[name] = value
     return fields
+
+
+_AGAIN = json.JSONDecoder(object_pairs_hook=_once)
 
 
 def _shown(value: Any) -> str:

@@ -18,7 +18,6 @@ from listener.errors import HandlerFailed, HandlerTimeout
 from listener.model import Claim, ClaimContext, Judgement, Scope, Trigger, Verdict
 from listener.runner.calling import STOPPING, call, described, left_behind
 from listener.runner.execution import Outcome, Work
-from listener.signing.digest import digest_of
 
 log = structlog.get_logger()
 
@@ -59,10 +58,7 @@ async def self_check(outcome: Outcome, work: Work, http: aiohttp.ClientSession, 
         return outcome
     begun = time.monotonic()
     claim = Claim(result.proof_of_task, result.data, task.task_definition_id, performer)
-    try:
-        judgement = await _judge(work, claim, http, performer, patience=OWN_PATIENCE)
-    except ValueError as error:  # the definition id is no uint16 any more
-        judgement = Judgement(Verdict.unsure(str(error)))
+    judgement = await _judge(work, claim, http, performer, patience=OWN_PATIENCE)
     verdict = judgement.verdict
     metrics.self_checks.labels(task.rule, verdict.word).inc()
     took_s = outcome.took_s + time.monotonic() - begun
@@ -105,16 +101,15 @@ async def _judge(
 def _context(
     work: Work, claim: Claim, http: aiohttp.ClientSession, performer: str | None, patience: float
 ) -> ClaimContext[Any]:
-    key = digest_of(claim.proof_of_task, claim.data, claim.performer, claim.task_definition_id).hex()
     scope = Scope(rule=work.rule.name, chain=work.matcher.chain, chain_id=work.chain_id)
     return ClaimContext(
         trigger=cast("Trigger", scope),
-        key=key,
+        key=claim.key,
         attempt=1,
         settings=work.handler.settings,
         performer=performer,
         http=http,
-        log=log.bind(rule=work.rule.name, claim=f"0x{key}"),
+        log=log.bind(rule=work.rule.name, claim=claim.key),
         reader=work.reader,
         ends_at=time.monotonic() + work.rule.timeout_s,
         claim=claim,

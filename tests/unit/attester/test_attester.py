@@ -11,6 +11,7 @@ from listener import metrics
 from listener.attester import Answer, Attester, Definition
 from listener.attester import attester as module
 from listener.model import Claim, Judgement, Verdict
+from listener.signing import digest_of
 
 PERFORMER = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
 
@@ -192,5 +193,6 @@ async def test_a_judgement_is_logged_once_with_what_only_the_operator_is_told(
     (line,) = logs
     assert (line["event"], line["log_level"], line["rule"]) == (event, level, "rule 1")
     if verdict.approved is None:
+        assert line["digest"] == f"0x{digest_of('proof', b'', PERFORMER, 1).hex()}"
         assert line["reason"] == "validate raised OSError: OSError: the node is down (price.py:7)"
         assert all("price.py" not in (answer.message or "") for answer in answers)

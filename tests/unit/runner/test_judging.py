@@ -65,7 +65,7 @@ async def test_a_validator_sees_the_claim_and_where_it_is_judged_and_no_block() 
     ((ctx, claim),) = seen
     assert claim == CLAIM
     assert (ctx.trigger.rule, ctx.trigger.chain, ctx.trigger.chain_id) == ("blocks", "l2", 31337)
-    assert (ctx.attempt, ctx.performer, len(ctx.key)) == (1, None, 64)
+    assert (ctx.attempt, ctx.performer, ctx.key) == (1, None, CLAIM.key)
     for name in ("block_number", "block_hash", "event", "due"):
         with pytest.raises(AttributeError, match=f"ctx.trigger has no {name} in validate: read the block from"):
             getattr(ctx.trigger, name)
