@@ -16,7 +16,7 @@ from typing import Protocol
 import aiohttp
 import structlog
 
-from listener import config, follower, memory
+from listener import config, follower, memory, metrics
 from listener.aggregator import Aggregator
 from listener.attester import Attester, Definition
 from listener.chains import Chain, Finder, Reader
@@ -24,7 +24,7 @@ from listener.errors import ConfigError, StageEnded
 from listener.follower import Follower
 from listener.follower.rewind import Rewound
 from listener.handlers import Handler
-from listener.journal import Journal, RuleFacts
+from listener.journal import CatchUp, Journal, RuleFacts
 from listener.journal.keeper import Keeper
 from listener.model import Claim, Judgement
 from listener.rules.matcher import Matcher
@@ -158,6 +158,9 @@ async def build(  # noqa: PLR0913 - what the operator wrote, in three parts, and
     if resume_at is not None:
         log.warning("journal.resumed", at=resume_at, expired=expired)
     running, ready = await journal.recover({rule.name: rule.max_attempts for rule in settings.rules})
+    for gone in await journal.end_gone():
+        metrics.rules_gone.inc(gone.expired)
+        log.warning("rule.gone", rule=gone.rule, chain=gone.chain, expired=gone.expired, reason=gone.reason)
     log.info("journal.opened", url=settings.journal.url.redacted, was_running=running, was_ready=ready)
     session = await edges.enter_async_context(_session())
     chains = {table.name: _chain(table, session) for table in settings.chains.values()}
@@ -260,9 +263,20 @@ def _routes() -> list[Route]:
 
 def _facts(settings: config.Config) -> dict[str, RuleFacts]:
     return {
-        rule.name: RuleFacts(task_definition_id=rule.task_definition_id, once=rule.reorg_policy == "once")
+        rule.name: RuleFacts(
+            task_definition_id=rule.task_definition_id,
+            once=rule.reorg_policy == "once",
+            catch_up=_catch_up(rule),
+            chain=settings.chain_of(rule).name,
+        )
         for rule in settings.rules
     }
+
+
+def _catch_up(rule: config.Rule) -> CatchUp | None:
+    if rule.catch_up == "all":
+        return None
+    return CatchUp(latest=rule.catch_up == "latest", after_s=int(rule.catch_up_after.total_seconds()))
 
 
 def _chain(table: config.Chain, session: aiohttp.ClientSession) -> Chain:

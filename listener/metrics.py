@@ -12,6 +12,17 @@ registry = CollectorRegistry()
 audit_found = Counter(
     "listener_audit_found", "Logs that the first read lacked and the audit sweep found.", ["chain"], registry=registry
 )
+triggers_expired = Counter(
+    "listener_triggers_expired",
+    "Triggers journaled as expired when they were found: too late for catch_up, or possibly done before.",
+    ["chain"],
+    registry=registry,
+)
+rules_gone = Counter(
+    "listener_tasks_of_gone_rules",
+    "Tasks that expired because their rule is no longer in the configuration.",
+    registry=registry,
+)
 
 journal_reconnects = Counter(
     "listener_journal_reconnects", "Connections to PostgreSQL that were lost and made anew.", registry=registry

@@ -5,6 +5,7 @@ Which endpoint is asked, and which is believed, is decided in ``pool.py`` and ``
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
@@ -90,13 +91,33 @@ class Chain:
         """Whether any endpoint may be called."""
         return any(member.usable for member in self.pool.members)
 
+    @property
+    def has_several(self) -> bool:
+        """Whether there is more than one endpoint."""
+        return len(self.pool.members) > 1
+
     async def opened(self) -> None:
         """Wait until an endpoint may be called and, where there are several, has told how far it is."""
         while not self.connected:
             self.wake.clear()
             await self.wake.wait()
-        if len(self.pool.members) > 1:
+        if self.has_several:
             await self.pool.look_at_all()
+
+    async def best_head(self, patience_s: float) -> Block | None:
+        """
+        Ask every endpoint for its newest block, and return the newest of them; None where nobody has told one.
+
+        Args:
+            patience_s: how long to wait for those that are not connected yet.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                while not all(member.usable or member.wrong_chain for member in self.pool.members):
+                    self.wake.clear()
+                    await self.wake.wait()
+        await self.pool.look_at_all()
+        return self.pool.best
 
     # Calls
 
@@ -156,14 +177,18 @@ class Chain:
         """
         return await _together(lambda block: self._logs.of_block(block, query), blocks)
 
-    async def logs_between(self, first: int, last: int, query: LogQuery) -> tuple[int, list[Log]]:
+    async def logs_between(
+        self, first: int, last: int, query: LogQuery, *, elsewhere: bool = False
+    ) -> tuple[int, list[Log]]:
         """
         Read the logs of a range of blocks, as far as an endpoint goes at once.
+
+        With ``elsewhere``, endpoints that did not give them the first time are asked before those that did.
 
         Returns:
             The last block that was read, which is ``first`` at least, and the logs in chain order.
         """
-        return await self._logs.between(first, last, query)
+        return await self._logs.between(first, last, query, elsewhere=elsewhere)
 
     async def confirm_gone(self, cursor: Cursor) -> None:
         """

@@ -12,8 +12,9 @@ import structlog
 
 from listener.chains.dialects import RangeRefused, RateLimited
 from listener.chains.member import Member
-from listener.chains.pool import Pool
+from listener.chains.pool import Pool, Prefer
 from listener.chains.quorum import Quorum
+from listener.chains.readers import Readers
 from listener.chains.wire import LogQuery, RpcError, as_logs, quantity
 from listener.errors import ChainUnavailable
 from listener.model import Block, Log
@@ -28,6 +29,7 @@ class LogReader:
         self._chain = chain
         self._pool = pool
         self._quorum = quorum
+        self._readers = Readers()
 
     async def of_block(self, block: Block, query: LogQuery) -> list[Log]:
         """
@@ -41,16 +43,27 @@ class LogReader:
             if found.block_hash != block.hash:
                 raise ChainUnavailable(f"chain {self._chain}: logs of another block than {block.number} were answered")
 
+        asked: set[Member] = set()
+
         async def ask(member: Member) -> list[Log]:
-            return await self._whole(member, query, check, blockHash="0x" + block.hash.hex())
+            logs = await self._whole(member, query, check, blockHash="0x" + block.hash.hex())
+            asked.add(member)
+            return logs
 
         if self._quorum.size == 1:
-            return await self._pool.first(ask, critical=True)
-        return await self._quorum.agreed(ask, f"the logs of block {block.number}", tuple)
+            found = await self._pool.first(ask, critical=True)
+        else:
+            found = await self._quorum.agreed(ask, f"the logs of block {block.number}", tuple)
+        self._readers.note(block.number, frozenset(asked))
+        return found
 
-    async def between(self, first: int, last: int, query: LogQuery) -> tuple[int, list[Log]]:
+    async def between(
+        self, first: int, last: int, query: LogQuery, *, elsewhere: bool = False
+    ) -> tuple[int, list[Log]]:
         """
         Read the logs of a range as far as an endpoint goes, at least those of its first block.
+
+        With ``elsewhere``, endpoints that did not give them the first time are asked before those that did.
 
         Returns:
             The last block that was read, and the logs in chain order.
@@ -58,8 +71,13 @@ class LogReader:
         Raises:
             ChainUnavailable: not even one block could be read, or, with a quorum, not all.
         """
-        if self._quorum.size == 1:
-            return await self._pool.first(lambda member: self._reach(member, first, last, query), critical=True)
+        asked: set[Member] = set()
+        prefer = await self._others(first, last) if elsewhere else None
+
+        async def reach(member: Member) -> tuple[int, list[Log]]:
+            found = await self._reach(member, first, last, query)
+            asked.add(member)
+            return found
 
         async def ask(member: Member) -> list[Log]:
             logs: list[Log] = []
@@ -68,9 +86,28 @@ class LogReader:
                 end, part = await self._reach(member, at, last, query)
                 logs += part
                 at = end + 1
+            asked.add(member)
             return logs
 
-        return last, await self._quorum.agreed(ask, f"the logs of blocks {first} to {last}", tuple)
+        if self._quorum.size == 1:
+            reached = await self._pool.first(reach, critical=True, prefer=prefer)
+        else:
+            reached = last, await self._quorum.agreed(ask, f"the logs of blocks {first} to {last}", tuple, prefer)
+        if not elsewhere:
+            self._readers.note(first, frozenset(asked))
+        return reached
+
+    async def _others(self, first: int, last: int) -> Prefer:
+        """Prefer who has the blocks and did not read them; where that is unknown, the usual one will have read them."""
+        read = self._readers.of(first, last) or {next(self._pool.candidates(critical=True), None)}
+
+        def has_them(member: Member) -> bool:
+            return member.head is not None and member.head.number >= last
+
+        for member in self._pool.members:
+            if member not in read and member.usable and not has_them(member):
+                await self._pool.look(member)  # who stands by seldom tells how far it is
+        return lambda member: member not in read and has_them(member)
 
     async def _reach(self, member: Member, first: int, last: int, query: LogQuery) -> tuple[int, list[Log]]:
         """Read one range from one endpoint, narrower and narrower."""

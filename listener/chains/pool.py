@@ -27,6 +27,7 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 Ask = Callable[[Member], Awaitable[T]]
+Prefer = Callable[[Member], bool]
 
 ROUNDS = 4  # times that all endpoints are asked while all of them only want fewer calls
 
@@ -91,13 +92,14 @@ class Pool:
 
     # Asking
 
-    async def first(self, ask: Ask[T], *, critical: bool) -> T:
+    async def first(self, ask: Ask[T], *, critical: bool, prefer: Prefer | None = None) -> T:
         """
         Ask one endpoint after the other until one has an answer.
 
         Args:
             ask: asks one of them.
             critical: whether the answer decides about tasks, so that laggards are not asked.
+            prefer: says of an endpoint whether it is to be asked before the others.
 
         Raises:
             RpcError: the preferred endpoint answered with an error and no other did better.
@@ -105,7 +107,7 @@ class Pool:
         """
         for left in reversed(range(ROUNDS)):
             failure: ChainUnavailable | None = None
-            for member in self.candidates(critical=critical):
+            for member in self.candidates(critical=critical, prefer=prefer):
                 if isinstance(failure, RpcError | Missing) and not member.ready(time.monotonic()):
                     continue  # that one is well and has answered: who is not would hardly know better
                 try:
@@ -118,10 +120,10 @@ class Pool:
                 raise failure
         raise AssertionError  # the last round raises
 
-    def candidates(self, *, critical: bool) -> Iterator[Member]:
+    def candidates(self, *, critical: bool, prefer: Prefer | None = None) -> Iterator[Member]:
         """Give the endpoints in the order of preference, those that rest last: they are still better than none."""
         second = []
-        for member in self.members:
+        for member in self.members if prefer is None else sorted(self.members, key=prefer, reverse=True):
             if not member.usable:
                 continue
             if member.ready(time.monotonic()) and not member.lagging:

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from listener.chains.member import Member
-from listener.chains.pool import Ask, Pool
+from listener.chains.pool import Ask, Pool, Prefer
 from listener.errors import ChainUnavailable
 
 log = structlog.get_logger()
@@ -33,7 +33,7 @@ class Quorum:
         self._chain = chain
         self._pool = pool
 
-    async def agreed(self, ask: Ask[T], what: str, key: Callable[[T], Any]) -> T:
+    async def agreed(self, ask: Ask[T], what: str, key: Callable[[T], Any], prefer: Prefer | None = None) -> T:
         """
         Return the answer on which enough endpoints agree.
 
@@ -41,12 +41,13 @@ class Quorum:
             ask: asks one of them; Missing where it has not got so far.
             what: what is asked for, as it is to be told.
             key: of an answer, what must be the same.
+            prefer: says of an endpoint whether it is to be asked before the others.
 
         Raises:
             ChainUnavailable: too few could be asked, or they do not agree.
         """
         for left in reversed(range(PATIENCE)):
-            votes = await self._vote(ask, key)
+            votes = await self._vote(ask, key, prefer)
             if votes.most >= self.size:
                 return votes.settle(what)
             if votes.asked < self.size:
@@ -64,10 +65,10 @@ class Quorum:
             f"chain {self._chain}: {what}: quorum = {self.size}, but only {votes.most} of the endpoints have it{reason}"
         )
 
-    async def _vote(self, ask: Ask[T], key: Callable[[T], Any]) -> "_Votes[T]":
+    async def _vote(self, ask: Ask[T], key: Callable[[T], Any], prefer: Prefer | None) -> "_Votes[T]":
         """Ask as many as are needed, and more where they do not agree."""
         votes = _Votes(key)
-        members = list(self._pool.candidates(critical=True))
+        members = list(self._pool.candidates(critical=True, prefer=prefer))
         while members and votes.most < self.size:
             missing = self.size - votes.most
             part, members = members[:missing], members[missing:]

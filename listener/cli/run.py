@@ -42,8 +42,11 @@ def run(
 
     Example: listener run --config /etc/listener/config.toml --role both
     """
-    from listener import app as daemon  # noqa: PLC0415 - see cli/__init__.py
-    from listener import handlers, logs, memory  # noqa: PLC0415
+    from listener import memory  # noqa: PLC0415 - see cli/__init__.py
+
+    memory.spare_rich()
+    from listener import app as daemon  # noqa: PLC0415
+    from listener import handlers, logs  # noqa: PLC0415
     from listener.config import load, matchers  # noqa: PLC0415
 
     if role not in ("performer", "attester", "both"):

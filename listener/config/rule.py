@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from listener.config.chain import Chain
 from listener.config.duration import Duration
@@ -24,7 +25,7 @@ def _module(value: str) -> str:
 class Rule(Held):
     """A trigger bound to a handler."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset({"election", "catch_up", "catch_up_after"})
+    not_yet: ClassVar[frozenset[str]] = frozenset({"election"})
 
     name: Name
     task: Annotated[str, AfterValidator(_module)]
@@ -35,9 +36,24 @@ class Rule(Held):
     timeout_s: float = Field(default=30, gt=0)  # one execution
     max_attempts: int = Field(default=5, ge=1, le=10_000)  # executions; sends have no count
     max_age: Duration | None = None  # None: however old
+    catch_up: Literal["all", "latest", "none"] = "all"  # of the triggers that an outage made late
+    catch_up_after: Duration = timedelta(minutes=2)  # behind the newest head, by the blocks' time
     concurrency: int = Field(default=8, ge=1, le=10_000)
     self_check: bool = True  # where the task has `validate`
     settings: Mapping[str, Any] = Field(default_factory=dict)  # checked by the task module's Settings
+
+    @model_validator(mode="after")
+    def _catches_all_events_up(self) -> "Rule":
+        if isinstance(self.trigger, EventTrigger):
+            lines = [
+                f"{key}: an event is never left out for a newer one, so a rule on events has no such key; remove it, "
+                "or write max_age"
+                for key in ("catch_up", "catch_up_after")
+                if key in self.model_fields_set
+            ]
+            if lines:
+                raise ValueError("\n".join(lines))
+        return self
 
     @property
     def reorg_policy(self) -> Literal["rerun", "once"]:

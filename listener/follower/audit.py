@@ -1,7 +1,8 @@
 """
 The audit sweep: reads final blocks a second time, without their blooms, for logs that an endpoint left out at first.
 
-It only adds. It runs beside the walk, which it never stops or delays: what fails is read again later.
+It only adds. It runs beside the walk, which it never stops or delays: what fails is read again later, and while the
+walk is far behind the head the sweep waits.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import structlog
 from listener import metrics
 from listener.chains import Chain, LogQuery
 from listener.errors import ChainUnavailable, Overtaken
+from listener.follower.ranges import Width
 from listener.journal import Journal, Sweep
 from listener.model import Block, Log, Occasion
 from listener.rules.match import match
@@ -24,6 +26,9 @@ LOOK_S = 5.0  # between two looks, in memory only, whether enough waits
 AT_LEAST = 64  # final blocks that are worth a read at once …
 LONGEST_WAIT_S = 60.0  # … fewer wait so long
 REST_S = 30.0  # after a read that failed
+FAR_BEHIND = 64  # blocks from the head at which the walk is catching up
+FIRST_WIDTH = 32
+MANY_LOGS = 400  # in one range: nobody waits for the sweep, so that it has no claim to much memory
 
 
 class Audit:
@@ -55,6 +60,8 @@ class Audit:
         self._bloom_denied = bloom_denied
         self._on_bloom_denied = on_bloom_denied
         self._swept_at = time.monotonic()
+        self._width = Width(FIRST_WIDTH, MANY_LOGS)
+        self._elsewhere = True  # a look at other endpoints than those that were read first
 
     async def run(self) -> None:
         """Sweep whenever enough blocks wait, until cancelled."""
@@ -66,21 +73,21 @@ class Audit:
             except Overtaken:
                 self._audited = (await self._journal.audit_row(self._chain.name)).audited
             except ChainUnavailable as error:
+                self._elsewhere = not self._elsewhere  # it must not depend on one that is on a fork for ever
                 log.debug("audit.failed", chain=self._chain.name, after_block=self._audited, reason=str(error))
                 await asyncio.sleep(REST_S)
 
-    @property
-    def _final(self) -> int:
-        return self._journal.frontiers[self._chain.name].final
-
     def _is_due(self) -> bool:
-        waiting = self._final - self._audited
+        frontier = self._journal.frontiers[self._chain.name]
+        if frontier.head - self._journal.cursors[self._chain.name].number >= FAR_BEHIND:
+            return False
+        waiting = frontier.final - self._audited
         waited = time.monotonic() - self._swept_at
         return waiting >= AT_LEAST or (waiting > 0 and waited >= LONGEST_WAIT_S)
 
     async def _sweep(self) -> None:
-        """Read one range again, as far as an endpoint goes at once, and write what it adds."""
-        through, logs = await self._logs(self._audited + 1, self._final)
+        """Read one range again, as much as memory bears and an endpoint gives at once, and write what it adds."""
+        through, logs = await self._logs()
         missing = await self._missing(logs)
         denied = [each for each in missing if self._is_denied(each)]
         sweep = Sweep(
@@ -93,7 +100,7 @@ class Audit:
         appended = await self._journal.write_audit(sweep, self._chain.chain_id)
         if appended is None:
             raise ChainUnavailable(f"chain {self._chain.name}: it answered logs of blocks that were not walked")
-        self._audited, self._swept_at = through, time.monotonic()
+        self._audited, self._swept_at, self._elsewhere = through, time.monotonic(), True
         if appended:
             self._report(missing, appended)
         if denied and not self._bloom_denied:
@@ -101,8 +108,20 @@ class Audit:
             self._on_bloom_denied()
             log.warning("chain.bloom_denied", chain=self._chain.name, block=denied[0].block.number)
 
-    async def _logs(self, first: int, last: int) -> tuple[int, list[Log]]:
-        return (last, []) if self._query is None else await self._chain.logs_between(first, last, self._query)
+    async def _logs(self) -> tuple[int, list[Log]]:
+        final = self._journal.frontiers[self._chain.name].final
+        if self._query is None:
+            return final, []
+        wanted = min(final, self._audited + self._width.blocks)
+        try:
+            through, logs = await self._chain.logs_between(
+                self._audited + 1, wanted, self._query, elsewhere=self._elsewhere
+            )
+        except ChainUnavailable:
+            self._width.narrow()
+            raise
+        self._width.learn(len(logs), whole=through == wanted)
+        return through, logs
 
     async def _missing(self, logs: Sequence[Log]) -> list[Occasion]:
         """Give the occasions that have no task; headers are fetched only where some are missing."""

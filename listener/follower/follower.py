@@ -90,13 +90,16 @@ class Follower:
         row = ChainRow(
             name=self._chain.name, chain_id=self._chain.chain_id, genesis=genesis.hash, cursor=cursor, final=0
         )
-        row = await self._journal.begin_chain(row)
+        row = await self._journal.begin_chain(row, self._fingerprints, start)
         log.info("chain.begun", chain=self._chain.name, after_block=row.cursor.number)
         return row
 
+    @property
+    def _fingerprints(self) -> dict[str, str]:
+        return {matcher.name: matcher.fingerprint for matcher in self._matchers}
+
     async def _ready(self, row: ChainRow, *, first: bool) -> tuple[Walker, Audit]:
-        fingerprints = {matcher.name: matcher.fingerprint for matcher in self._matchers}
-        since = await self._journal.adopt_rules(row.name, fingerprints, self._settings.start)
+        since = await self._journal.adopt_rules(row.name, self._fingerprints)
         finality = Finality(self._chain, final_after=self._settings.final_after, final=row.final, eager=self._eager)
         self._journal.stand(row.name, row.cursor, finality.frontier(row.cursor.number, row.cursor.number))
         matchers = [replace(matcher, since=since[matcher.name]) for matcher in self._matchers]

@@ -1,4 +1,4 @@
-"""Finds where the gap of a restored journal ends: at the newest block of the chain, as it is when it is first asked."""
+"""Finds where the gap of a restored journal ends: at the newest block that any endpoint has when it is first asked."""
 
 import structlog
 
@@ -7,6 +7,8 @@ from listener.errors import ChainUnavailable
 from listener.journal import Journal
 
 log = structlog.get_logger()
+
+PATIENCE_S = 3.0  # for endpoints that are not connected yet
 
 
 async def end_gap(chain: Chain, journal: Journal) -> None:
@@ -22,5 +24,8 @@ async def end_gap(chain: Chain, journal: Journal) -> None:
     head = await chain.header("latest")
     if head is None:
         raise ChainUnavailable(f"chain {chain.name}: it has no blocks yet")
-    await journal.end_gap(chain.name, head.number)
-    log.warning("chain.gap_expires", chain=chain.name, up_to_block=head.number)
+    # The endpoint that answered may lag: what others have seen may have been answered before the restart.
+    best = await chain.best_head(PATIENCE_S) if chain.has_several else None
+    end = head.number if best is None else max(head.number, best.number)
+    await journal.end_gap(chain.name, end)
+    log.warning("chain.gap_expires", chain=chain.name, up_to_block=end)

@@ -15,8 +15,32 @@ from listener.rules.matcher import Matcher
 
 FIRST_WIDTH = 128
 WIDEST = 2048
-FEW_LOGS = 400  # fewer than this and the next range is wider
-MANY_LOGS = 1200  # more than this and it is narrower: what is read waits in memory
+MANY_LOGS = 1200  # more than this and the next range is narrower: what is read waits in memory
+
+
+class Width:
+    """
+    How many blocks one range holds, learned from the logs that were found.
+
+    Args:
+        blocks: the first range's.
+        many: logs that are too many for one range; with a third of them the next one is wider.
+    """
+
+    def __init__(self, blocks: int = FIRST_WIDTH, many: int = MANY_LOGS) -> None:
+        self.blocks = blocks
+        self._many = many
+
+    def narrow(self) -> None:
+        """Read less at once."""
+        self.blocks = max(self.blocks // 2, 1)
+
+    def learn(self, found: int, *, whole: bool) -> None:
+        """Fit the next range to what was found in this one; ``whole`` says that it was read as wide as was wanted."""
+        if found > self._many:
+            self.narrow()
+        elif found < self._many // 3 and whole:
+            self.blocks = min(self.blocks * 2, WIDEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +58,7 @@ class RangeReader:
         self._chain = chain
         self._matchers = matchers
         self._query = query
-        self._width = FIRST_WIDTH
+        self._width = Width()
 
     async def read(self, after: Cursor, last: int) -> Reading | None:
         """
@@ -46,20 +70,16 @@ class RangeReader:
         Raises:
             ChainUnavailable: it could not be read, or the answers do not fit together.
         """
-        first, wanted = after.number + 1, min(last, after.number + self._width)
+        first, wanted = after.number + 1, min(last, after.number + self._width.blocks)
         try:
             end, logs = await self._logs(first, wanted)
         except ChainUnavailable:
-            self._width = max(self._width // 2, 1)  # where a quorum must agree on the whole, less of it may be enough
+            self._width.narrow()  # where a quorum must agree on the whole, less of it may be enough
             raise
         reading = await self._headers(after, end, logs)
         if reading is None:
             return None
-        found = sum(map(len, reading.logs.values()))
-        if found > MANY_LOGS:
-            self._width = max(self._width // 2, 1)
-        elif found < FEW_LOGS and end == wanted:
-            self._width = min(self._width * 2, WIDEST)
+        self._width.learn(len(logs), whole=end == wanted)
         return reading
 
     async def _logs(self, first: int, wanted: int) -> tuple[int, list[Log]]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import structlog
 
+from listener import metrics
 from listener.chains import Chain, LogQuery
 from listener.errors import ChainHalted, ChainUnavailable
 from listener.follower.ancestor import common_ancestor
@@ -79,7 +80,7 @@ class Walker:
         self._untold = None
         pushed = self._take_pushed()
         if pushed:
-            await self._walk(pushed, pushed[-1].number)
+            await self._walk(pushed, self._newest_pushed(pushed[-1]))
         else:
             await self._catch_up()
         self._first = self.away = False
@@ -97,13 +98,25 @@ class Walker:
             at = block.cursor
         return blocks
 
+    def _newest_pushed(self, block: Block) -> Block:
+        """Follow the pushed headers from a block to the newest that is linked to it."""
+        for _ in range(len(self._chain.pushed)):
+            following = self._chain.pushed.get(block.hash)
+            if following is None or following.number != block.number + 1:
+                break
+            block = following
+        return block
+
     async def _catch_up(self) -> None:
         """Ask for the head and walk to it."""
         asked = False
         while True:
             head = await self._chain.header("latest")
             cursor = self.cursor
-            if head is None or head.hash == cursor.hash or await self._is_behind(head, cursor):
+            if head is not None and head.hash == cursor.hash:
+                await self._journal.release_late(self._chain.name)
+                return
+            if head is None or await self._is_behind(head, cursor):
                 return
             self._untold = None if asked else self._untold_of(head)
             asked = True
@@ -115,6 +128,7 @@ class Walker:
             if not follows:
                 await self._reorganise(head)
             elif self.cursor == head.cursor:
+                await self._journal.release_late(self._chain.name)
                 return
 
     def _untold_of(self, head: Block) -> tuple[int, int] | None:
@@ -139,7 +153,7 @@ class Walker:
         blocks = await self._chain.headers(range(cursor.number + 1, min(head.number, cursor.number + BATCH) + 1))
         if not blocks or blocks[0].parent_hash != cursor.hash:
             return False
-        await self._walk(blocks, head.number)
+        await self._walk(blocks, head)
         return True
 
     async def _is_behind(self, head: Block, cursor: Cursor) -> bool:
@@ -153,7 +167,7 @@ class Walker:
         await self._check_genesis()
         return True
 
-    async def _walk(self, blocks: Sequence[Block], head: int, ancestor: Cursor | None = None) -> None:
+    async def _walk(self, blocks: Sequence[Block], head: Block, ancestor: Cursor | None = None) -> None:
         """Match linked blocks and write them as one step."""
         at = ancestor or self.cursor
         for block in blocks:
@@ -161,7 +175,7 @@ class Walker:
                 raise ChainUnavailable(f"chain {self._chain.name}: it changed at block {block.number} as it was read")
             at = block.cursor
         if self._finality.eager:
-            await self._finality.look(head)
+            await self._finality.look(head.number)
         wanted = [block for block in blocks if self._may_hold(block)]
         logs: dict[bytes, list[Log]] = {block.hash: [] for block in blocks}
         if wanted and self._query is not None:
@@ -184,7 +198,7 @@ class Walker:
         if reading is None:
             return False
         for blocks, occasions in self._pieces(reading):
-            await self._write(blocks[-1].cursor, head.number, blocks[-1:], occasions)
+            await self._write(blocks[-1].cursor, head, blocks[-1:], occasions)
         return True
 
     def _pieces(self, reading: Reading) -> Iterator[tuple[list[Block], list[Occasion]]]:
@@ -222,12 +236,12 @@ class Walker:
         blocks = await self._chain.headers(range(ancestor.number + 1, last + 1))
         if not blocks:
             raise ChainUnavailable(f"chain {self._chain.name}: it changed back while it was read")
-        await self._walk(blocks, head.number, ancestor)
+        await self._walk(blocks, head, ancestor)
 
     async def _write(
         self,
         cursor: Cursor,
-        head: int,
+        head: Block,
         blocks: Sequence[Block],
         occasions: Sequence[Occasion],
         ancestor: Cursor | None = None,
@@ -236,11 +250,12 @@ class Walker:
             chain=self._chain.name,
             after=self.cursor,
             cursor=cursor,
-            frontier=self._finality.frontier(head, cursor.number),
+            frontier=self._finality.frontier(head.number, cursor.number),
             ancestor=ancestor,
             blocks=blocks,
             occasions=occasions,
             untold=self._untold if ancestor is None else None,
+            newest=head.timestamp,
         )
         self._untold = None
         self._report(step, await self._journal.write(step, self._chain.chain_id))
@@ -259,6 +274,7 @@ class Walker:
             )
         if written.expired:
             log.warning("triggers.expired", chain=step.chain, up_to_block=step.cursor.number, count=written.expired)
+            metrics.triggers_expired.labels(step.chain).inc(written.expired)
         log.debug("chain.walked", chain=step.chain, block=step.cursor.number, appended=written.appended)
 
     async def _check_genesis(self) -> None:

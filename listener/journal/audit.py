@@ -60,10 +60,8 @@ def write(connection: Connection, *, walk: Walk, sweep: Sweep, chain_id: int, no
         raise Overtaken(f"chain {sweep.chain}: the audit is not at block {sweep.after}; another process moved it")
     # max_age counts from now: it is not the task's fault that it was seen late.
     late = now // 1_000_000
-    appended, paired, _ = walk.append(
-        connection, sweep.chain, sweep.occasions, chain_id, now, again=True, ages_from=late
-    )
-    if appended:
+    appended = walk.appender.append(connection, sweep.chain, sweep.occasions, chain_id, now, again=True, ages_from=late)
+    if appended.count:
         numbers = [occasion.block.number for occasion in sweep.occasions]
         incidents.record(
             connection,
@@ -72,9 +70,9 @@ def write(connection: Connection, *, walk: Walk, sweep: Sweep, chain_id: int, no
             now=now,
             from_block=min(numbers),
             to_block=max(numbers),
-            detail=f"{appended} tasks of logs that the first read lacked",
+            detail=f"{appended.count} tasks of logs that the first read lacked",
         )
-    return appended, paired
+    return appended.count, appended.paired
 
 
 def _differs(connection: Connection, chain: str, occasion: Occasion) -> bool:

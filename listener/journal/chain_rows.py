@@ -39,12 +39,24 @@ def find(connection: Connection, *, chain: str) -> ChainRow | None:
     )
 
 
-def begin_unless(connection: Connection, *, row: ChainRow, now: int) -> ChainRow:
-    """Write a chain's first cursor, unless another process was faster; return what is written."""
+def begin_unless(
+    connection: Connection, *, row: ChainRow, fingerprints: Mapping[str, str], start: int | str, now: int
+) -> ChainRow:
+    """
+    Write a chain's first cursor, and since when its first rules apply, unless another process was faster.
+
+    They apply from ``start``, where that is a number, else from the block after the cursor.
+
+    Returns:
+        What is written.
+    """
     found = find(connection, chain=row.name)
-    if found is None:
-        begin(connection, row=row, now=now)
-    return found or row
+    if found is not None:
+        return found
+    begin(connection, row=row, now=now)
+    since = start if isinstance(start, int) else row.cursor.number + 1
+    _write_rules(connection, row.name, fingerprints, dict.fromkeys(fingerprints, since))
+    return row
 
 
 def begin(connection: Connection, *, row: ChainRow, now: int) -> None:
@@ -75,22 +87,30 @@ def replace(connection: Connection, row: ChainRow, now: int) -> None:
     connection.execute(update(chains).where(chains.c.name == row.name).values(bloom_denied=bool(denied)))
 
 
-def adopt_rules(
-    connection: Connection, *, chain: str, fingerprints: Mapping[str, str], start: int | str
-) -> dict[str, int]:
+def adopt_rules(connection: Connection, *, chain: str, fingerprints: Mapping[str, str]) -> dict[str, int]:
     """
     Return for each rule since which block its trigger applies.
 
-    A rule that is new, or whose trigger changed, applies from the block after the cursor; on the chain's first run (no
-    rule was written yet) from ``start``, where that is a number.
+    A rule that is new, or whose trigger changed, applies from the block after the cursor.
     """
     known = {row.name: row for row in connection.execute(select(rules).where(rules.c.chain == chain))}
     cursor = connection.execute(select(chains.c.number).where(chains.c.name == chain)).scalar_one()
-    since = start if isinstance(start, int) and not known else cursor + 1
     applies = {
-        name: known[name].since if name in known and known[name].fingerprint == fingerprint else since
+        name: known[name].since if name in known and known[name].fingerprint == fingerprint else cursor + 1
         for name, fingerprint in fingerprints.items()
     }
+    _write_rules(connection, chain, fingerprints, applies)
+    return applies
+
+
+def forget_rules(connection: Connection, chain: str) -> None:
+    """Forget since when a chain's rules apply: they are new to the chain that has taken its name."""
+    connection.execute(delete(rules).where(rules.c.chain == chain))
+
+
+def _write_rules(
+    connection: Connection, chain: str, fingerprints: Mapping[str, str], applies: Mapping[str, int]
+) -> None:
     # A rule that is gone is forgotten: should it come back, it is a new rule.
     connection.execute(delete(rules).where(or_(rules.c.chain == chain, rules.c.name.in_(list(fingerprints)))))
     rows = [
@@ -99,7 +119,6 @@ def adopt_rules(
     ]
     if rows:
         connection.execute(insert(rules), rows)
-    return applies
 
 
 def history(connection: Connection, *, chain: str, lowest: int, highest: int) -> dict[int, bytes]:

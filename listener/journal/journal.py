@@ -21,16 +21,18 @@ from sqlalchemy import Connection, Engine
 from listener import metrics
 from listener.config import Url
 from listener.errors import JournalError, Overtaken
-from listener.journal import audit, chain_rows, execution, held, incidents, lease, removal
+from listener.journal import audit, chain_rows, execution, gone, held, incidents, lease, removal
+from listener.journal.appender import RuleFacts, known_keys
 from listener.journal.claims import Claims
 from listener.journal.database import open_engine, upgrade
+from listener.journal.gone import Gone
 from listener.journal.held import Past
 from listener.journal.lease import ALONE, Lease
 from listener.journal.lock import OwnerLock
 from listener.journal.removal import Removed
 from listener.journal.sending import Outbox
 from listener.journal.session import Session, SharedSession
-from listener.journal.walk import RuleFacts, Walk, known_keys
+from listener.journal.walk import Walk
 from listener.journal.work import Claimed, Due, Ended, Frontier, Parcel, Sent, Signed, Step, Written
 from listener.journal.writer import Writer
 from listener.model import Cursor, State
@@ -134,6 +136,10 @@ class Journal:
             self._renew_later()
         return found
 
+    async def end_gone(self) -> list[Gone]:
+        """End the pending tasks that no rule of the configuration would execute; after what ran was taken back."""
+        return await self._writer.run(lambda connection: gone.end(connection, self._walk.rules, now_us()), durable=True)
+
     # What keeps our claims, and takes those that nobody keeps
 
     def _renew_later(self) -> None:
@@ -189,7 +195,7 @@ class Journal:
         def work(connection: Connection) -> Removed:
             removed = removal.remove_tasks(connection, after, oldest)
             for chain in removed.chains:
-                self._walk.past[chain] = held.past(connection, chain)
+                self._walk.appender.past[chain] = held.past(connection, chain)
             return removed
 
         return await self._writer.run(work)
@@ -208,7 +214,7 @@ class Journal:
         """Learn up to which block no new trigger of a chain is executed, and return it."""
 
         def work(connection: Connection) -> Past:
-            self._walk.past[chain] = past = held.past(connection, chain)
+            self._walk.appender.past[chain] = past = held.past(connection, chain)
             return past
 
         return await self._writer.run(work)
@@ -218,9 +224,16 @@ class Journal:
         await self._writer.run(lambda connection: held.end_gap(connection, chain, number), durable=True)
         await self.past(chain)
 
-    async def begin_chain(self, row: chain_rows.ChainRow) -> chain_rows.ChainRow:
-        """Write a chain's first cursor, unless another process was faster; return what is written."""
-        return await self._writer.run(partial(chain_rows.begin_unless, row=row, now=now_us()), durable=True)
+    async def begin_chain(
+        self, row: chain_rows.ChainRow, fingerprints: Mapping[str, str], start: int | str
+    ) -> chain_rows.ChainRow:
+        """
+        Write a chain's first cursor, unless another process was faster; return what is written.
+
+        Its first rules apply from ``start`` (a number, or "latest": the block after the cursor).
+        """
+        work = partial(chain_rows.begin_unless, row=row, fingerprints=fingerprints, start=start, now=now_us())
+        return await self._writer.run(work, durable=True)
 
     async def move_chain(self, row: chain_rows.ChainRow, gone: Sequence[bytes]) -> tuple[int, int]:
         """Put a chain's cursor elsewhere; return how many tasks were cancelled and how many had been sent."""
@@ -230,13 +243,9 @@ class Journal:
         """Return hash and number of every block that was not final, or whose tasks may still be executed or sent."""
         return await self._writer.run(partial(chain_rows.open_blocks, chain=chain))
 
-    async def adopt_rules(self, chain: str, fingerprints: Mapping[str, str], start: int | str) -> dict[str, int]:
-        """
-        Return for each rule from which block its trigger applies.
-
-        On a chain's first run that is ``start`` (a number, or "latest"), else the block after the cursor at first load.
-        """
-        work = partial(chain_rows.adopt_rules, chain=chain, fingerprints=fingerprints, start=start)
+    async def adopt_rules(self, chain: str, fingerprints: Mapping[str, str]) -> dict[str, int]:
+        """Return for each rule from which block its trigger applies: for a new one, the block after the cursor."""
+        work = partial(chain_rows.adopt_rules, chain=chain, fingerprints=fingerprints)
         return await self._writer.run(work, durable=True)
 
     async def history(self, chain: str, lowest: int, highest: int) -> dict[int, bytes]:
@@ -272,10 +281,18 @@ class Journal:
             self.on_claimed(claimed)
         found = Counter(occasion.rule for occasion in step.occasions)
         found.subtract(task.rule for task in claimed)
-        self.on_pending(None if written.revived else {rule for rule in rules if found[rule] > 0})
+        everything = written.revived or written.released
+        self.on_pending(None if everything else {rule for rule in rules if found[rule] > 0})
         if written.revived or written.paired:
             self.on_ready()
         return written
+
+    async def release_late(self, chain: str) -> None:
+        """Let late tasks run that were held back: the walk stands on the chain's head."""
+        if not self._walk.late.may_hold(chain):
+            return
+        if await self._writer.run(lambda connection: self._walk.late.release(connection, chain)):
+            self.on_pending(None)
 
     async def audit_row(self, chain: str) -> audit.AuditRow:
         """Return where a chain's audit stands."""

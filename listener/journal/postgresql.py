@@ -23,7 +23,7 @@ from sqlalchemy.pool import NullPool
 
 from listener.config import Url
 from listener.errors import JournalError
-from listener.journal.schema import facts
+from listener.journal.schema import facts, suit_postgresql
 from listener.journal.work import as_text
 
 log = structlog.get_logger()
@@ -64,6 +64,7 @@ def open_engine(url: Url) -> Engine:
     A transaction takes the writers' lock when it begins, unless the execution option ``reading`` is set, and is synced
     to disk, unless the option ``durable`` is False. With the option ``mark`` it can be asked later whether it was kept.
     """
+    suit_postgresql()
     parts = urlsplit(url.get_secret_value())
     target = URL.create(
         "postgresql+psycopg",

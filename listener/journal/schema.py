@@ -4,6 +4,9 @@ The journal's tables. Times are integers: microseconds since the epoch, UTC. Has
 What a column means to the outside is in ``rows.py``; the migrations in ``migrations/`` make exactly these tables.
 """
 
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -20,6 +23,9 @@ from sqlalchemy import (
     text,
 )
 
+T = TypeVar("T")
+
+HELD_BACK = 2**62  # as not_before: after any clock; see late.py
 REVISION = "0001"  # the newest migration: a journal that says so needs none
 
 metadata = MetaData()
@@ -137,6 +143,14 @@ incidents = Table(
 facts = Table("facts", metadata, Column("name", String(96), primary_key=True), Column("value", Text, nullable=False))
 
 
+_CHUNK = 500  # values in one IN list: SQLite takes 32766, and a plan is cheap
+
+
+def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cut what would be a long IN list into several."""
+    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))
+
+
 def in_state(state: str) -> ColumnElement[bool]:
     """
     Make the condition that a task is in a state, with the state written into the statement.
@@ -148,7 +162,18 @@ def in_state(state: str) -> ColumnElement[bool]:
 
 
 def _partial(name: str, *columns: Column[object], where: str, unique: bool = False) -> Index:
-    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
+    return Index(name, *columns, unique=unique, sqlite_where=text(where), info={"where": where})
+
+
+def suit_postgresql() -> None:
+    """
+    Make the partial indexes partial on PostgreSQL as well.
+
+    Not at import: SQLAlchemy would load all it has for PostgreSQL, 2 MB that a journal in a file does not need.
+    """
+    for index in tasks.indexes:
+        if "where" in index.info:
+            index.dialect_kwargs["postgresql_where"] = text(index.info["where"])
 
 
 # Each stage asks for one state only, so each has an index that holds just its rows.
@@ -156,6 +181,8 @@ _partial("tasks_pending", tasks.c.rule, tasks.c.id, where="state = 'pending'")
 _partial("tasks_running", tasks.c.id, where="state = 'running'")
 _partial("tasks_ready", tasks.c.id, where="state = 'ready'")
 _partial("tasks_pairs", tasks.c.paired_id, where="paired_id IS NOT NULL")
+_partial("tasks_held_back", tasks.c.chain, where=f"not_before = {HELD_BACK}")
+_partial("tasks_late", tasks.c.chain, tasks.c.rule, tasks.c.block_number, where="late")
 _partial("tasks_off_chain", tasks.c.chain, tasks.c.block_number, where="NOT canonical")
 # One effect, one row: a second row with the same digest could never be settled.
 _partial("tasks_digest", tasks.c.digest, where="digest IS NOT NULL AND state <> 'cancelled'", unique=True)

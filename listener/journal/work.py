@@ -39,6 +39,7 @@ class Step:
     blocks: Sequence[Block] = ()
     occasions: Sequence[Occasion] = ()
     untold: tuple[int, int] | None = None
+    newest: int = 0  # the newest head's timestamp, in Unix seconds; with 0 nothing is late
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,8 @@ class Written:
     orphaned: int = 0
     revived: int = 0
     paired: int = 0
-    expired: int = 0  # of those appended: journaled, but not to be executed
+    expired: int = 0  # journaled, but not to be executed
+    released: int = 0  # late ones that were held back until now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -149,3 +149,84 @@ async def test_an_audit_that_cannot_be_read_does_not_stop_the_walk(node: FakeNod
         node.before = None
         await audited(run, final)
         assert len(run.rows) == 2
+
+
+def swept(node: FakeNode) -> list[int]:
+    """Return how many blocks each range held that was read."""
+    asked = [params[0] for method, params in node.calls if method == "eth_getLogs" and "fromBlock" in params[0]]
+    return [int(each["toBlock"], 16) - int(each["fromBlock"], 16) + 1 for each in asked]
+
+
+async def test_a_sweep_over_many_logs_reads_fewer_blocks_at_once(node: FakeNode, tmp_path: Path) -> None:
+    async with following(write_config(tmp_path, [node.ws_url], PINGS), "follower") as run:
+        await run.walked(10)
+        for _ in range(64):
+            await node.mine(*(ping(value) for value in range(30)))
+        await audited(run, await finalise(node, run))
+    assert swept(node)[:4] == [32, 16, 8, 8]
+
+
+async def test_the_sweep_waits_while_the_walk_is_far_behind(node: FakeNode, tmp_path: Path) -> None:
+    refused = 0
+
+    async def refuse(method: str, params: list[Any]) -> None:
+        nonlocal refused
+        if method == "eth_getBlockByNumber" and params[0] not in {"latest", "finalized"} and int(params[0], 16) > 42:
+            refused += 1
+            raise NodeError(-32000, "not now")
+
+    async with following(write_config(tmp_path, [node.http_url], PINGS), "follower") as run:
+        await run.walked(10)
+        node.before = refuse
+        node.chain.final = 30
+        await node.mine(count=200)
+        await run.walked(42)
+        first = refused
+        await run.until(lambda: refused > first + 100)
+        assert (run.cursor, run.chain["audited"], swept(node)) == (42, 10, [])
+        node.before = None
+        await audited(run, 30)
+
+
+async def test_a_log_that_the_first_endpoint_never_gives_is_found_at_another(node: FakeNode, tmp_path: Path) -> None:
+    async with FakeNode(node.chain) as other:
+        hide(node)
+        async with following(write_config(tmp_path, [node.http_url, other.http_url], PINGS), "follower") as run:
+            await run.walked(10)
+            await node.mine(ping())
+            await run.walked(11)
+            assert run.rows == []
+            await audited(run, await finalise(node, run))
+            assert run.states() == [(11, "pending")]
+            assert (other.count("eth_getLogs"), swept(node)) == (len(swept(other)), [])
+
+
+async def test_the_first_endpoint_looks_again_where_the_other_read_the_logs(node: FakeNode, tmp_path: Path) -> None:
+    async def refuse(method: str, params: list[Any]) -> None:
+        if method == "eth_getLogs" and "blockHash" in params[0]:
+            raise NodeError(-32000, "not now")
+
+    async with FakeNode(node.chain) as other:
+        node.before = refuse
+        hide(other)
+        async with following(write_config(tmp_path, [node.http_url, other.http_url], PINGS), "follower") as run:
+            await run.walked(10)
+            await node.mine(ping())
+            await run.walked(11)
+            await audited(run, await finalise(node, run))
+            assert run.states() == [(11, "pending")]
+            assert (len(swept(node)) > 0, swept(other)) == (True, [])
+
+
+async def test_another_endpoint_that_is_on_a_fork_does_not_stop_the_sweep(node: FakeNode, tmp_path: Path) -> None:
+    async with FakeNode(node.chain) as other:
+        hide(node)
+        hide(other, lambda logs: [{**log, "blockHash": "0x" + "ab" * 32} for log in logs])
+        async with following(write_config(tmp_path, [node.http_url, other.http_url], PINGS), "follower") as run:
+            await run.walked(10)
+            await node.mine(ping())
+            await run.walked(11)
+            node.after = None
+            await audited(run, await finalise(node, run))
+            assert run.states() == [(11, "pending")]
+            assert len(swept(other)) > 0

@@ -1,6 +1,8 @@
 """Several endpoints of one chain: who fails, lags, lies or is another chain's is not used, and the others go on."""
 
+import contextlib
 import copy
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -214,3 +216,27 @@ async def test_a_subscription_that_is_refused_once_after_a_loss_is_not_lost(node
                 await daemon.stay(number)
             assert ("eth_getBlockByNumber", ["0xe", False]) not in node.calls, "what is pushed is not asked for"
     assert node.count("eth_subscribe") == 3
+
+
+@pytest.mark.parametrize("better", ["ws", "http"])
+async def test_the_gap_after_a_backup_ends_at_the_best_head_not_at_a_laggards(
+    node: FakeNode, tmp_path: Path, better: str
+) -> None:
+    config = write_config(tmp_path, [node.ws_url], BLOCKS)
+    async with following(config, FOLLOWER) as daemon:
+        await daemon.walked(10)
+    with contextlib.closing(sqlite3.connect(daemon.path)) as connection, connection:
+        connection.execute("INSERT INTO facts VALUES ('gap l2', 'head')")  # as --resume-at latest does
+    node.chain.add(count=10)
+    async with FakeNode(node.chain) as laggard:
+        laggard.lag = 8
+        url = node.ws_url if better == "ws" else node.http_url
+        write_config(tmp_path, [laggard.http_url, url], BLOCKS)
+        with capture_logs() as lines:
+            async with following(config, FOLLOWER) as daemon:
+                await daemon.walked(12)
+                laggard.lag = 0
+                await node.mine()
+                await daemon.walked(21)
+    assert [line["up_to_block"] for line in named(lines, "chain.gap_expires")] == [20]
+    assert daemon.states() == [*((number, "expired") for number in range(11, 21)), (21, "pending")]

@@ -91,7 +91,7 @@ class World:
 
     async def __aenter__(self) -> Self:
         self.journal = await Journal.open(self.place, self._rules)
-        await self.journal.begin_chain(chain_row())
+        await self.journal.begin_chain(chain_row(), {}, "latest")
         self.journal.stand(CHAIN, self.cursor, frontier(START))
         self.journal.look(CHAIN)
         return self

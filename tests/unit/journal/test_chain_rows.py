@@ -1,5 +1,7 @@
 """What is written of a chain: where its walk stands, since when its rules apply, and which blocks are still open."""
 
+from dataclasses import replace
+
 from world import CHAIN, CHAIN_ID, START, World, block, chain_row, event, fired, hashed
 
 
@@ -15,7 +17,7 @@ async def test_a_begun_chain_stands_where_it_began(world: World) -> None:
 
 
 async def test_a_chain_begins_once_and_who_comes_later_is_told_where(world: World) -> None:
-    assert await world.journal.begin_chain(chain_row(block(50).cursor)) == chain_row()
+    assert await world.journal.begin_chain(chain_row(block(50).cursor), {"a": "1"}, 3) == chain_row()
     assert world.written_cursor() == block(START).cursor
 
 
@@ -70,46 +72,64 @@ async def test_open_blocks_are_those_that_were_not_final_or_whose_tasks_may_stil
 
 
 async def test_on_the_first_run_rules_apply_from_start(world: World) -> None:
-    assert await world.journal.adopt_rules(CHAIN, {"a": "1", "b": "1"}, 3) == {"a": 3, "b": 3}
+    assert await begin(world, {"a": "1", "b": "1"}, 3) == {"a": 3, "b": 3}
 
 
 async def test_latest_means_the_block_after_the_cursor(world: World) -> None:
-    assert await world.journal.adopt_rules(CHAIN, {"a": "1"}, "latest") == {"a": START + 1}
+    assert await begin(world, {"a": "1"}, "latest") == {"a": 51}
 
 
 async def test_a_rule_keeps_its_beginning_as_long_as_its_trigger_is_the_same(world: World) -> None:
-    await world.journal.adopt_rules(CHAIN, {"a": "1"}, 3)
+    await world.journal.adopt_rules(CHAIN, {"a": "1"})
     await world.walk(to=block(20))
-    assert await world.journal.adopt_rules(CHAIN, {"a": "1"}, 3) == {"a": 3}
+    assert await world.journal.adopt_rules(CHAIN, {"a": "1"}) == {"a": 11}
     await world.restart()
-    assert await world.journal.adopt_rules(CHAIN, {"a": "1"}, 3) == {"a": 3}
+    assert await world.journal.adopt_rules(CHAIN, {"a": "1"}) == {"a": 11}
 
 
 async def test_a_rule_that_was_added_changed_or_renamed_applies_from_the_next_block(world: World) -> None:
-    await world.journal.adopt_rules(CHAIN, {"kept": "1", "changed": "1", "renamed": "1"}, 3)
+    await world.journal.adopt_rules(CHAIN, {"kept": "1", "changed": "1", "renamed": "1"})
     await world.walk(to=block(20))
-    adopted = await world.journal.adopt_rules(CHAIN, {"kept": "1", "changed": "2", "new-name": "1", "added": "1"}, 3)
-    assert adopted == {"kept": 3, "changed": 21, "new-name": 21, "added": 21}
+    adopted = await world.journal.adopt_rules(CHAIN, {"kept": "1", "changed": "2", "new-name": "1", "added": "1"})
+    assert adopted == {"kept": 11, "changed": 21, "new-name": 21, "added": 21}
 
 
 async def test_a_rule_that_went_away_and_came_back_is_a_new_one(world: World) -> None:
-    await world.journal.adopt_rules(CHAIN, {"a": "1", "b": "1"}, 3)
+    await world.journal.adopt_rules(CHAIN, {"a": "1", "b": "1"})
     await world.walk(to=block(20))
-    await world.journal.adopt_rules(CHAIN, {"a": "1"}, 3)
-    assert await world.journal.adopt_rules(CHAIN, {"a": "1", "b": "1"}, 3) == {"a": 3, "b": 21}
+    await world.journal.adopt_rules(CHAIN, {"a": "1"})
+    assert await world.journal.adopt_rules(CHAIN, {"a": "1", "b": "1"}) == {"a": 11, "b": 21}
 
 
 async def test_a_rule_that_moved_to_another_chain_is_a_new_one(world: World) -> None:
-    await world.journal.begin_chain(chain_row(block(50).cursor, name="l1"))
-    await world.journal.adopt_rules(CHAIN, {"a": "1", "b": "1"}, 3)
-    await world.journal.adopt_rules("l1", {"c": "1"}, 7)
-    assert await world.journal.adopt_rules("l1", {"c": "1", "a": "1"}, 7) == {"c": 7, "a": 51}
-    assert await world.journal.adopt_rules(CHAIN, {"b": "1"}, 3) == {"b": 3}
+    assert await begin(world, {"c": "1"}, 7) == {"c": 7}
+    await world.journal.adopt_rules(CHAIN, {"a": "1", "b": "1"})
+    assert await world.journal.adopt_rules("l1", {"c": "1", "a": "1"}) == {"c": 7, "a": 51}
+    assert await world.journal.adopt_rules(CHAIN, {"b": "1"}) == {"b": 11}
+
+
+async def test_a_chain_whose_rules_all_went_away_is_not_begun_again_by_the_next(world: World) -> None:
+    assert await begin(world, {"a": "1"}, 7) == {"a": 7}
+    await world.journal.adopt_rules(CHAIN, {"a": "1"})
+    assert await begin(world, {"b": "1"}, 7) == {"b": 51}
 
 
 async def test_a_rewind_does_not_change_from_when_rules_apply(world: World) -> None:
-    await world.journal.adopt_rules(CHAIN, {"a": "1"}, "latest")
+    await world.journal.adopt_rules(CHAIN, {"a": "1"})
     await world.walk(to=block(20))
-    await world.journal.adopt_rules(CHAIN, {"a": "1", "b": "1"}, "latest")
+    await world.journal.adopt_rules(CHAIN, {"a": "1", "b": "1"})
     await world.journal.move_chain(chain_row(block(12).cursor), [])
-    assert await world.journal.adopt_rules(CHAIN, {"a": "1", "b": "1"}, "latest") == {"a": 11, "b": 21}
+    assert await world.journal.adopt_rules(CHAIN, {"a": "1", "b": "1"}) == {"a": 11, "b": 21}
+
+
+async def test_to_another_chain_of_the_same_name_every_rule_is_new(world: World) -> None:
+    await world.walk(to=block(20))
+    await world.journal.adopt_rules(CHAIN, {"a": "1"})
+    await world.journal.move_chain(replace(chain_row(block(12).cursor), genesis=hashed("another")), [])
+    assert await world.journal.adopt_rules(CHAIN, {"a": "1"}) == {"a": 13}
+
+
+async def begin(world: World, rules: dict[str, str], start: int | str) -> dict[str, int]:
+    """Do as a follower does when it starts on another chain, whose head is block 50."""
+    await world.journal.begin_chain(chain_row(block(50).cursor, name="l1"), rules, start)
+    return await world.journal.adopt_rules("l1", rules)

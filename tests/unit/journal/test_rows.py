@@ -144,7 +144,7 @@ def test_times_are_exact_to_the_microsecond(micros: int, shown: str) -> None:
 
 
 async def test_chains_are_listed_by_name_with_their_lag_and_state(world: World, reader: Connection) -> None:
-    await world.journal.begin_chain(chain_row(name="a-chain"))
+    await world.journal.begin_chain(chain_row(name="a-chain"), {}, "latest")
     await world.walk(to=block(11))
     await world.journal.halt(CHAIN, "it left us")
     first, second = list_chains(reader)

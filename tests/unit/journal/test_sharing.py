@@ -25,7 +25,7 @@ class Another(World):
 
     async def __aenter__(self) -> Self:
         self.journal = await Journal.open(self.place, RULES)
-        row = await self.journal.begin_chain(chain_row())
+        row = await self.journal.begin_chain(chain_row(), {}, "latest")
         self.cursor = row.cursor
         self.journal.stand(CHAIN, row.cursor, frontier(row.cursor.number))
         self.journal.look(CHAIN)
@@ -277,11 +277,13 @@ async def test_a_step_that_comes_too_late_leaves_the_rest_of_its_transaction_alo
 
 async def test_two_that_begin_a_chain_at_once_begin_it_once(database: Url) -> None:
     async with opened(database) as one, opened(database) as two:
+        rules = {"a": "1", "b": "1"}
         rows = await asyncio.gather(
-            one.begin_chain(chain_row(block(30).cursor)), two.begin_chain(chain_row(block(40).cursor))
+            one.begin_chain(chain_row(block(30).cursor), rules, 3),
+            two.begin_chain(chain_row(block(40).cursor), rules, 3),
         )
         assert rows[0] == rows[1] == await one.chain(CHAIN)
-        adopted = await asyncio.gather(*[each.adopt_rules(CHAIN, {"a": "1", "b": "1"}, 3) for each in (one, two)])
+        adopted = await asyncio.gather(*[each.adopt_rules(CHAIN, rules) for each in (one, two)])
         assert adopted == [{"a": 3, "b": 3}] * 2
 
 

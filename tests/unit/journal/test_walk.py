@@ -106,7 +106,7 @@ def fields(step: object) -> dict[str, object]:
 
 
 async def test_two_chains_do_not_touch_each_other(world: World) -> None:
-    await world.journal.begin_chain(chain_row(name="l1"))
+    await world.journal.begin_chain(chain_row(name="l1"), {}, "latest")
     await world.walk(fired("blocks", block(11)), to=block(12))
     step = world.step([fired("blocks", block(11))], block(11))
     other = type(step)(**{**fields(step), "chain": "l1", "after": block(START).cursor, "blocks": [block(11)]})

@@ -72,6 +72,8 @@ def upgrade() -> None:
     _index("tasks_running", "id", where="state = 'running'")
     _index("tasks_ready", "id", where="state = 'ready'")
     _index("tasks_pairs", "paired_id", where="paired_id IS NOT NULL")
+    _index("tasks_held_back", "chain", where="not_before = 4611686018427387904")
+    _index("tasks_late", "chain", "rule", "block_number", where="late")
     _index("tasks_off_chain", "chain", "block_number", where="NOT canonical")
     _index("tasks_digest", "digest", where="digest IS NOT NULL AND state <> 'cancelled'", unique=True)
     op.create_index("tasks_block", "tasks", ["chain", "block_number"])

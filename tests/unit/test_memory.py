@@ -1,0 +1,23 @@
+"""What the daemon must not hold in memory."""
+
+import subprocess
+import sys
+
+LOADED = """
+import sys
+from listener import memory
+memory.spare_rich()
+import listener.app
+import structlog
+heavy = ("rich", "pygments", "sqlalchemy.dialects.postgresql", "psycopg", "alembic", "web3")
+print(*(name for name in heavy if name in sys.modules))
+structlog.dev.ConsoleRenderer()
+import rich.console
+"""
+
+
+def test_the_daemon_loads_nothing_heavy_that_a_journal_in_a_file_does_not_need() -> None:
+    done = subprocess.run(  # noqa: S603 - our own words
+        [sys.executable, "-c", LOADED], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == []
