@@ -13,7 +13,7 @@ from hexbytes import HexBytes
 
 from listener.chains.chain import Chain
 from listener.chains.wire import LogQuery
-from listener.errors import ChainUnavailable
+from listener.errors import ChainUnavailable, NotPossible
 from listener.model import Block, Event, Log, Occasion, Trigger
 from listener.rules.matcher import Matcher
 
@@ -26,10 +26,11 @@ class Finder:
     Finds the triggers of one rule.
 
     Args:
+        matcher: None for a rule whose tasks no block makes.
         loop: the stages' loop, where the chain's connections live; ``find`` may be called on any other.
     """
 
-    def __init__(self, chain: Chain, matcher: Matcher, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, chain: Chain, matcher: Matcher | None, loop: asyncio.AbstractEventLoop) -> None:
         self._chain = chain
         self._matcher = matcher
         self._loop = loop
@@ -44,33 +45,43 @@ class Finder:
 
         Raises:
             ChainUnavailable: that was still so.
+            NotPossible: no block makes the rule's tasks.
         """
-        found = asyncio.run_coroutine_threadsafe(self._wait(block_number, log_index, patience_s), self._loop)
-        return await asyncio.wrap_future(found)
+        if self._matcher is None:
+            raise NotPossible("no block makes this rule's tasks, so that none can be retraced")
+        if self._matcher.filter is not None and log_index is None:
+            raise ValueError("an event is found by the index of its log: give log_index too")
+        wait = self._wait(self._matcher, block_number, log_index, patience_s)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(wait, self._loop))
 
-    async def _wait(self, block_number: int, log_index: int | None, patience_s: float) -> tuple[Trigger, str] | None:
+    async def _wait(
+        self, matcher: Matcher, block_number: int, log_index: int | None, patience_s: float
+    ) -> tuple[Trigger, str] | None:
         ends_at = self._loop.time() + patience_s
         while True:
             try:
-                return await self._find(block_number, log_index)
+                return await self._find(matcher, await self._block(block_number), log_index)
             except ChainUnavailable:
                 if self._loop.time() >= ends_at:
                     raise
             await asyncio.sleep(AGAIN_S)
 
-    async def _find(self, block_number: int, log_index: int | None) -> tuple[Trigger, str] | None:
-        block = await self._chain.header(block_number)
+    async def _block(self, number: int) -> Block:
+        block = await self._chain.header(number)
         if block is None:
-            raise ChainUnavailable(f"chain {self._chain.name}: there is no block {block_number} yet")
-        wanted = self._matcher.filter
+            raise ChainUnavailable(f"chain {self._chain.name}: there is no block {number} yet")
+        return block
+
+    async def _find(self, matcher: Matcher, block: Block, log_index: int | None) -> tuple[Trigger, str] | None:
+        wanted = matcher.filter
         query = None if wanted is None else LogQuery.union([(wanted.address, wanted.topics)])
         if query is None:
-            return self._first(block, (), None)
+            return self._first(matcher, block, (), log_index)
         if block.hash in self._logs:
-            found = self._first(block, self._logs[block.hash], log_index)
+            found = self._first(matcher, block, self._logs[block.hash], log_index)
             if found is not None:
                 return found  # what is not there may have been left out when the logs were read: they are read again
-        return self._first(block, await self._read(block, query), log_index)
+        return self._first(matcher, block, await self._read(block, query), log_index)
 
     async def _read(self, block: Block, query: LogQuery) -> list[Log]:
         known = self._logs.get(block.hash)
@@ -85,13 +96,16 @@ class Finder:
             self._logs[block.hash] = logs
             return logs
 
-    def _first(self, block: Block, logs: Sequence[Log], log_index: int | None) -> tuple[Trigger, str] | None:
-        for occasion in self._matcher.occasions(block, logs):
+    def _first(
+        self, matcher: Matcher, block: Block, logs: Sequence[Log], log_index: int | None
+    ) -> tuple[Trigger, str] | None:
+        for occasion in matcher.occasions(block, logs):
             if log_index is None or (occasion.log is not None and occasion.log.index == log_index):
-                return self._trigger(occasion), occasion.key(self._chain.chain_id)
+                event = occasion.log and matcher.filter and matcher.filter.decode(occasion.log)
+                return self._trigger(occasion, event or None), occasion.key(self._chain.chain_id)
         return None
 
-    def _trigger(self, occasion: Occasion) -> Trigger:
+    def _trigger(self, occasion: Occasion, event: Event | None) -> Trigger:
         block = occasion.block
         return Trigger(
             rule=occasion.rule,
@@ -101,9 +115,6 @@ class Finder:
             block_hash=HexBytes(block.hash),
             block_timestamp=block.timestamp,
             epoch=occasion.epoch,
-            event=self._event(occasion.log),
+            event=event,
             due=datetime.fromtimestamp(block.timestamp, UTC),
         )
-
-    def _event(self, log: Log | None) -> Event | None:
-        return None if log is None or self._matcher.filter is None else self._matcher.filter.decode(log)

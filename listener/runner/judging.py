@@ -23,10 +23,10 @@ log = structlog.get_logger()
 
 LEFT_BEHIND_MOST = 64  # threads that hang; with more of them nothing else is begun in a thread
 REASON_MOST = 1000  # characters
-# Parts of timeout_s for which a chain that cannot be read is looked at again. An attester's node waits for its answer;
-# our own result must not be lost because all endpoints were away for some seconds.
-PATIENCE = 0.07
-OWN_PATIENCE = 0.8
+# How long a chain that cannot be read, or is behind the performer's, is looked at again. An attester's node waits for its
+# answer; our own result must not be lost because all endpoints were away for some seconds.
+PATIENCE_S = 2.0
+MOST_OF_IT = 0.8  # of timeout_s, so that the reason is still told in time
 
 
 async def judge(works: Sequence[Work], claim: Claim, http: aiohttp.ClientSession, performer: str | None) -> Judgement:
@@ -58,7 +58,7 @@ async def self_check(outcome: Outcome, work: Work, http: aiohttp.ClientSession, 
         return outcome
     begun = time.monotonic()
     claim = Claim(result.proof_of_task, result.data, task.task_definition_id, performer)
-    judgement = await _judge(work, claim, http, performer, patience=OWN_PATIENCE)
+    judgement = await _judge(work, claim, http, performer, patience_s=float("inf"))
     verdict = judgement.verdict
     metrics.self_checks.labels(task.rule, verdict.word).inc()
     took_s = outcome.took_s + time.monotonic() - begun
@@ -70,7 +70,7 @@ async def self_check(outcome: Outcome, work: Work, http: aiohttp.ClientSession, 
 
 
 async def _judge(
-    work: Work, claim: Claim, http: aiohttp.ClientSession, performer: str | None, patience: float = PATIENCE
+    work: Work, claim: Claim, http: aiohttp.ClientSession, performer: str | None, patience_s: float = PATIENCE_S
 ) -> Judgement:
     handler, rule = work.handler, work.rule
     if handler.validate is None:
@@ -80,7 +80,7 @@ async def _judge(
     try:
         verdict = await call(
             handler.validate,
-            _context(work, claim, http, performer, patience),
+            _context(work, claim, http, performer, patience_s),
             claim,
             is_async=handler.validates_async,
             timeout_s=rule.timeout_s,
@@ -99,7 +99,7 @@ async def _judge(
 
 
 def _context(
-    work: Work, claim: Claim, http: aiohttp.ClientSession, performer: str | None, patience: float
+    work: Work, claim: Claim, http: aiohttp.ClientSession, performer: str | None, patience_s: float
 ) -> ClaimContext[Any]:
     scope = Scope(rule=work.rule.name, chain=work.matcher.chain, chain_id=work.chain_id)
     return ClaimContext(
@@ -114,7 +114,7 @@ def _context(
         ends_at=time.monotonic() + work.rule.timeout_s,
         claim=claim,
         finder=work.finder,
-        patience_s=work.rule.timeout_s * patience,
+        patience_s=min(patience_s, MOST_OF_IT * work.rule.timeout_s),
     )
 
 
