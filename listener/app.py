@@ -18,7 +18,6 @@ import structlog
 
 from listener import config, follower, memory, metrics
 from listener.aggregator import Aggregator
-from listener.attester import Attester, Definition
 from listener.chains import Chain, Finder, Reader
 from listener.errors import ConfigError, StageEnded
 from listener.follower import Follower
@@ -241,6 +240,8 @@ def _attester(
     judge: Callable[[Sequence[Work], Claim], "asyncio.Future[Judgement]"],
 ) -> Route:
     """Serve the claims of each task definition whose task has a ``validate``."""
+    from listener.attester import Attester, Definition  # noqa: PLC0415 - a performer alone does without
+
     by_definition: dict[int, list[Work]] = {}
     for work in works:
         if work.handler.validate is not None:
