@@ -13,6 +13,7 @@ from listener.errors import ConfigError, JournalError, NotAvailable
 if TYPE_CHECKING:
     from listener.cli.preflight import Finding
 
+ROLES = ("performer", "attester", "both")
 _EXAMPLE = "Example: listener check --offline --config /etc/listener/config.toml"
 
 
@@ -24,14 +25,18 @@ def register(app: typer.Typer) -> None:
 def check(
     *,
     offline: Annotated[bool, typer.Option("--offline", help="Ask no chain and no aggregator.")] = False,
+    role: Annotated[str, typer.Option(help="For what: performer, attester or both.")] = "performer",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     config: Annotated[Path, typer.Option("--config", help="The configuration file.")] = Path("config.toml"),
 ) -> None:
     """Check the configuration, the task modules, the ABIs and the key; exit 0 when all is well."""
     from listener.cli.preflight import FAILED, findings  # noqa: PLC0415 -- --help stays quick
 
+    if role not in ROLES:
+        raise typer.BadParameter(f"{role} is not a role; it is performer, attester or both", param_hint="--role")
     failed: list[Finding] = []
-    for finding in findings(config, os.environ, require_key=not offline):
+    performs, attests = role != "attester", role != "performer"
+    for finding in findings(config, os.environ, require_key=not offline, performs=performs, attests=attests):
         typer.echo(json.dumps(asdict(finding), ensure_ascii=False) if as_json else _line(finding))
         if finding.status == FAILED:
             failed.append(finding)

@@ -23,8 +23,8 @@ log = structlog.get_logger()
 
 LEFT_BEHIND_MOST = 64  # threads that hang; with more of them nothing else is begun in a thread
 REASON_MOST = 1000  # characters
-# How long a chain that cannot be read, or is behind the performer's, is looked at again. An attester's node waits for its
-# answer; our own result must not be lost because all endpoints were away for some seconds.
+# How long a chain that cannot be read, or is behind the performer's, is looked at again. An attester's node waits for
+# its answer; our own result must not be lost because all endpoints were away for some seconds.
 PATIENCE_S = 2.0
 MOST_OF_IT = 0.8  # of timeout_s, so that the reason is still told in time
 
