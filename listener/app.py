@@ -16,7 +16,7 @@ from typing import Protocol
 import aiohttp
 import structlog
 
-from listener import config, follower, memory, metrics
+from listener import config, follower, memory
 from listener.aggregator import Aggregator
 from listener.chains import Chain, Finder, Reader
 from listener.errors import ConfigError, StageEnded
@@ -26,6 +26,7 @@ from listener.handlers import Handler
 from listener.journal import CatchUp, Journal, RuleFacts
 from listener.journal.keeper import Keeper
 from listener.model import Claim, Judgement
+from listener.pulse import Pulse
 from listener.rules.matcher import Matcher
 from listener.runner import Judge, Runner, Work
 from listener.signing import Signer
@@ -147,6 +148,7 @@ async def build(  # noqa: PLR0913 - what the operator wrote, in three parts, and
     # Where there are rules, the configuration has made sure of the other three.
     if not settings.rules or not settings.performer or not settings.performer.key or not settings.aggregator:
         raise ConfigError("there are no rules, so there is nothing to run; write a [[rules]] block")
+    memory.bound_recursion()
     signer = Signer(settings.performer.key.get_secret_value(), settings.performer.address)
     journal = await Journal.open(settings.journal.place, _facts(settings))
     edges.push_async_callback(journal.close)
@@ -158,7 +160,6 @@ async def build(  # noqa: PLR0913 - what the operator wrote, in three parts, and
         log.warning("journal.resumed", at=resume_at, expired=expired)
     running, ready = await journal.recover({rule.name: rule.max_attempts for rule in settings.rules})
     for gone in await journal.end_gone():
-        metrics.rules_gone.inc(gone.expired)
         log.warning("rule.gone", rule=gone.rule, chain=gone.chain, expired=gone.expired, reason=gone.reason)
     log.info("journal.opened", url=settings.journal.url.redacted, was_running=running, was_ready=ready)
     session = await edges.enter_async_context(_session())
@@ -185,6 +186,7 @@ async def build(  # noqa: PLR0913 - what the operator wrote, in three parts, and
             in_flight=settings.aggregator.in_flight,
             give_up_after_s=settings.aggregator.give_up_after.total_seconds(),
         ),
+        Pulse(journal),
         *([] if settings.journal.keep is None else [Keeper(journal, settings.journal.keep)]),
         Server(settings.http, *sockets, [*_routes(), validate]),
     ]

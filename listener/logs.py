@@ -8,7 +8,9 @@ that the configuration read, and credentials in anything that looks like a URL.
 import logging
 import re
 import sys
+import threading
 from collections.abc import Iterable
+from types import TracebackType
 from typing import Any, Literal
 
 import orjson
@@ -18,6 +20,7 @@ from structlog.typing import EventDict, WrappedLogger
 _USERINFO = re.compile(r"(\w+://)[^/\s]*@")
 _QUERY = re.compile(r"(\w+://[^\s?#]+)\?[^\s#]*")
 HIDDEN = "***"
+log = structlog.get_logger()
 _LARGEST = 2**63
 
 
@@ -96,6 +99,51 @@ def configure(level: str, form: Literal["auto", "json", "text"], secrets: Iterab
         logger_factory=factory,
         cache_logger_on_first_use=True,
     )
+
+
+def capture() -> None:
+    """
+    Have what others would print themselves written as lines like all others, so that secrets are taken out of it too.
+
+    That is what libraries and asyncio log, such as an exception that nobody asked a future for, warnings, what the
+    interpreter cannot raise anywhere, and what ends a thread or the process.
+    """
+    logging.basicConfig(level=logging.WARNING, handlers=[_Complaints()], force=True)
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _on_end
+    sys.unraisablehook = _on_unraisable
+    threading.excepthook = _on_thread_end
+
+
+class _Complaints(logging.Handler):
+    """Takes over what is logged through the standard library."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log it our way."""
+        try:
+            said = record.getMessage()
+        except Exception:  # noqa: BLE001 - a text that does not fit its values is the library's fault
+            said = str(record.msg)
+        level = log.error if record.levelno >= logging.ERROR else log.warning
+        level("library.complained", library=record.name, reason=said, exc_info=record.exc_info)
+
+
+def _on_end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    log.critical("process.failed", reason=str(error), exc_info=(kind, error, trace))
+
+
+def _on_unraisable(found: "sys.UnraisableHookArgs") -> None:
+    # Not what it is about: that may be half gone, and must not live on.
+    error = found.exc_value or found.exc_type()
+    log.error("interpreter.complained", reason=found.err_msg, exc_info=(found.exc_type, error, found.exc_traceback))
+
+
+def _on_thread_end(ended: threading.ExceptHookArgs) -> None:
+    if ended.exc_type is SystemExit:
+        return  # that ends a thread quietly
+    error = ended.exc_value or ended.exc_type()
+    name = None if ended.thread is None else ended.thread.name
+    log.error("thread.failed", thread=name, exc_info=(ended.exc_type, error, ended.exc_traceback))
 
 
 def _dumps(event: EventDict, **_options: Any) -> bytes:

@@ -11,6 +11,8 @@ import gc
 import importlib
 import sys
 
+RECURSION = 1000  # calls, as Python itself has it
+
 _M_ARENA_MAX = -8  # mallopt(3)
 
 
@@ -36,3 +38,13 @@ def freeze() -> None:
     """Take all that exists by now out of the garbage collector's way: it lives as long as the process."""
     gc.collect()
     gc.freeze()
+
+
+def bound_recursion() -> None:
+    """
+    Put the interpreter's own limit back where a library has raised it. Call it when all is imported.
+
+    py_ecc, which eth-account imports, sets 100,000: a handler that calls itself without end would hold the interpreter
+    for two seconds at each attempt, and all stages with it, or overrun the stack where C code is in between.
+    """
+    sys.setrecursionlimit(RECURSION)

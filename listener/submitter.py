@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from listener import metrics
 from listener.aggregator import Aggregator
 from listener.errors import AggregatorDeclined, AggregatorRefused, AggregatorUnavailable
 from listener.journal import Journal, Parcel, Sent, now_us
@@ -171,6 +172,10 @@ def _report(parcel: Parcel, sent: Sent) -> None:
     """Write the one line that a task gets when its way ends here."""
     if sent.state == State.READY:
         return
+    counted = metrics.of_rule(parcel.rule)
+    counted.ended(sent.state)
+    if sent.state == State.ACCEPTED:
+        counted.accepted((sent.ended_at - parcel.created_at) / SECOND, already_known=sent.already_known)
     level = log.error if sent.state == State.FAILED else log.warning if sent.already_known else log.info
     level(
         f"task.{sent.state}",

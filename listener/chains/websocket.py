@@ -115,6 +115,8 @@ class WebsocketEndpoint:
             raise ChainUnavailable(f"{self.name}: {method}: {type(error).__name__}") from error
         finally:
             self._pending.pop(call_id, None)
+            if not answer.cancel() and not answer.cancelled():
+                answer.exception()  # the line was lost while we were sending: nobody is left to ask, the loop need not
 
     async def prove(self) -> None:
         """

@@ -85,4 +85,5 @@ async def _rewind(path: Path, name: str, to: int | None) -> "Rewound":
     logs.configure(settings.logs.level, settings.logs.format, settings.secrets)
     if name not in settings.chains:
         raise ConfigError(f"chain {name}: config.toml has none of this name; it has {', '.join(settings.chains)}")
+    logs.capture()
     return await app.rewind(settings, name, to)

@@ -1,12 +1,17 @@
 """``listener incidents``: what went wrong and was borne, for people and for scripts."""
 
+import os
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from listener.cli.run import CONFIG, ConfigPath
 from listener.cli.tasks import AsJson, as_micros, reading
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 commands = typer.Typer(no_args_is_help=True, help="List gaps, reconnects, reorgs and halts.")
 
@@ -32,12 +37,15 @@ def list_(
     import orjson  # noqa: PLC0415 - see cli/__init__.py
 
     from listener.journal.incidents import FIELDS, Kind, Wanted, rows  # noqa: PLC0415
+    from listener.rules.nearest import suggestion  # noqa: PLC0415
 
     for each in kind or []:
         if each not in list(Kind):
-            raise typer.BadParameter(f"{each} is not a kind; it is one of {', '.join(Kind)}", param_hint="--kind")
+            raise typer.BadParameter(f"{each} is not a kind{suggestion(each, Kind)}", param_hint="--kind")
     wanted = Wanted(kinds=kind or (), chain=chain, since=as_micros(since, "--since"))
     with reading(config) as connection:
+        if chain is not None and chain not in (known := _chains(connection, config)):
+            raise typer.BadParameter(f"no chain {chain}{suggestion(chain, known)}", param_hint="--chain")
         if json:
             for row in rows(connection, wanted):
                 sys.stdout.buffer.write(orjson.dumps(row) + b"\n")
@@ -49,3 +57,11 @@ def list_(
         for row in rows(connection, wanted):
             table.add_row(*("" if row[name] is None else str(row[name]) for name in FIELDS))
         Console().print(table)
+
+
+def _chains(connection: "Connection", config: Path) -> set[str]:
+    """Return the chains that are followed or were: incidents outlive their chain's place in the configuration."""
+    from listener.config import load  # noqa: PLC0415 - see cli/__init__.py
+    from listener.journal.incidents import chains_of  # noqa: PLC0415
+
+    return chains_of(connection) | load(config, os.environ, require_key=False).chains.keys()

@@ -64,7 +64,9 @@ def run(
 
 
 def _run(main: Coroutine[Any, Any, int]) -> int:
+    from listener import logs  # noqa: PLC0415
     from listener.loops import new_event_loop  # noqa: PLC0415
 
+    logs.capture()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(main)

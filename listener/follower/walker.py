@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 
 import structlog
 
-from listener import metrics
 from listener.chains import Chain, LogQuery
 from listener.errors import ChainHalted, ChainUnavailable
 from listener.follower.ancestor import common_ancestor
@@ -274,7 +273,6 @@ class Walker:
             )
         if written.expired:
             log.warning("triggers.expired", chain=step.chain, up_to_block=step.cursor.number, count=written.expired)
-            metrics.triggers_expired.labels(step.chain).inc(written.expired)
         log.debug("chain.walked", chain=step.chain, block=step.cursor.number, appended=written.appended)
 
     async def _check_genesis(self) -> None:

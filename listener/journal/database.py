@@ -51,7 +51,7 @@ def upgrade(engine: Engine) -> None:
         JournalError: it cannot be opened, or a newer version of this program wrote it.
 
     """
-    with _opened(engine, postgresql.WAIT_S) as connection:
+    with opened(engine, postgresql.WAIT_S) as connection:
         if engine.dialect.name == "postgresql":
             with postgresql.reading(connection):
                 postgresql.examine(connection)
@@ -81,7 +81,7 @@ def listing(place: Path | Url) -> Iterator[Connection]:
         require(place)
         if place.stat().st_size == 0:  # opening it would already write to it
             raise JournalError(f"journal {place}: it is empty; `listener run` sets it up")
-    with _opened(open_engine(place)) as connection:
+    with opened(open_engine(place)) as connection:
         if isinstance(place, Url):
             with postgresql.reading(connection):
                 if not inspect(connection).has_table("tasks"):
@@ -120,7 +120,7 @@ def require(path: Path) -> None:
 
 
 @contextmanager
-def _opened(engine: Engine, wait_s: float = 0.0) -> Iterator[Connection]:
+def opened(engine: Engine, wait_s: float = 0.0) -> Iterator[Connection]:
     """Give a connection; whatever the database says against us is a ``JournalError``."""
     if engine.dialect.name == "postgresql":
         with postgresql.connected(engine, wait_s) as connection:

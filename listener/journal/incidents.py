@@ -11,8 +11,9 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, insert, or_, select, update
 
+from listener import metrics
 from listener.journal.rows import as_time
-from listener.journal.schema import incidents
+from listener.journal.schema import chains, incidents
 from listener.logs import redacted
 
 REPEAT_US = 60_000_000
@@ -59,6 +60,7 @@ def record(  # noqa: PLR0913 - a row's columns
     """
     ended = None if kind in LASTING else now
     detail = redacted(detail)
+    metrics.of_chain(chain).incident(kind)
     recent = or_(incidents.c.started_at >= now - REPEAT_US, incidents.c.ended_at >= now - REPEAT_US)
     last = connection.execute(
         select(incidents)
@@ -98,6 +100,12 @@ def end(connection: Connection, *, kind: Kind, chain: str, now: int) -> None:
     """Write that what lasted is over; nothing where none is open."""
     is_open = and_(incidents.c.kind == kind, incidents.c.chain == chain, incidents.c.ended_at.is_(None))
     connection.execute(update(incidents).where(is_open).values(ended_at=now))
+
+
+def chains_of(connection: Connection) -> set[str]:
+    """Return the chains that the journal knows, also those with nothing but incidents."""
+    known = select(chains.c.name).union(select(incidents.c.chain))
+    return set(connection.execution_options(reading=True).execute(known).scalars())
 
 
 def rows(connection: Connection, wanted: Wanted) -> Iterator[dict[str, Any]]:

@@ -21,10 +21,11 @@ from sqlalchemy import Connection, Engine
 from listener import metrics
 from listener.config import Url
 from listener.errors import JournalError, Overtaken
-from listener.journal import audit, chain_rows, execution, gone, held, incidents, lease, removal
+from listener.journal import audit, chain_rows, endings, execution, gone, held, incidents, lease, measure, removal
 from listener.journal.appender import RuleFacts, known_keys
 from listener.journal.claims import Claims
 from listener.journal.database import open_engine, upgrade
+from listener.journal.endings import Ending
 from listener.journal.gone import Gone
 from listener.journal.held import Past
 from listener.journal.lease import ALONE, Lease
@@ -127,18 +128,45 @@ class Journal:
         """Take back what an earlier process left; return how many tasks were running and how many ready."""
         self._max_attempts = max_attempts
 
-        def work(connection: Connection) -> tuple[int, int]:
-            running = execution.recover(connection, max_attempts, now_us(), self._lease)
-            return running, self._outbox.find(connection)
+        def work(connection: Connection) -> tuple[int, list[Ending], int]:
+            running, dead = self._recover(connection)
+            return running, dead, self._outbox.find(connection)
 
-        found = await self._writer.run(work)
+        running, dead, ready = await self._writer.run(work)
+        endings.tell(dead)
         if self._lease.is_shared:
             self._renew_later()
-        return found
+        return running, ready
+
+    def _recover(self, connection: Connection) -> tuple[int, list[Ending]]:
+        """Take back what processes left that are gone; return how many tasks, and which of them ended so."""
+        now = now_us()
+        running = execution.recover(connection, self._max_attempts, now, self._lease)
+        return running, endings.find(connection, now, State.FAILED) if running else []
+
+    # What is looked at from outside
+
+    async def measure(self) -> None:
+        """
+        Set the gauges of what waits; not in the writer's way.
+
+        Raises:
+            JournalError: it could not be read.
+
+        """
+        measure.show(await asyncio.to_thread(measure.count, self._engine, now_us()), self._walk.rules)
 
     async def end_gone(self) -> list[Gone]:
         """End the pending tasks that no rule of the configuration would execute; after what ran was taken back."""
-        return await self._writer.run(lambda connection: gone.end(connection, self._walk.rules, now_us()), durable=True)
+
+        def work(connection: Connection) -> tuple[list[Gone], list[Ending]]:
+            now = now_us()
+            found = gone.end(connection, self._walk.rules, now)
+            return found, endings.find(connection, now, State.EXPIRED) if found else []
+
+        found, ended = await self._writer.run(work, durable=True)
+        endings.tell(ended)
+        return found
 
     # What keeps our claims, and takes those that nobody keeps
 
@@ -147,20 +175,22 @@ class Journal:
         self._renewal = asyncio.get_running_loop().call_later(lease.RENEW_S, self._renew)
 
     def _renew(self) -> None:
-        def work(connection: Connection) -> int:
+        def work(connection: Connection) -> tuple[int, list[Ending]]:
             execution.renew(connection, self._lease)
-            return execution.recover(connection, self._max_attempts, now_us(), self._lease)
+            return self._recover(connection)
 
         self._writer.submit(work).add_done_callback(self._on_renewed)
 
-    def _on_renewed(self, done: asyncio.Future[int]) -> None:
+    def _on_renewed(self, done: asyncio.Future[tuple[int, list[Ending]]]) -> None:
         if done.cancelled():
             return
         if done.exception() is not None:
             log.warning("claims.not_renewed", reason=str(done.exception()))
-        elif done.result():
-            log.warning("claims.taken_over", tasks=done.result(), reason="their process did not renew them in time")
-            metrics.taken_over.inc(done.result())
+        elif done.result()[0]:
+            running, dead = done.result()
+            log.warning("claims.taken_over", tasks=running, reason="their process did not renew them in time")
+            metrics.taken_over.inc(running)
+            endings.tell(dead)
             self.on_pending(None)
         self._renew_later()
 
@@ -183,9 +213,15 @@ class Journal:
             ConfigError: something was chosen, and it is not held.
 
         """
-        return await self._writer.run(
-            lambda connection: held.release(connection, resume_at, now_us()), durable=resume_at is not None
-        )
+
+        def work(connection: Connection) -> tuple[int, list[Ending]]:
+            now = now_us()
+            count = held.release(connection, resume_at, now)
+            return count, endings.find(connection, now, State.EXPIRED) if count else []
+
+        count, expired = await self._writer.run(work, durable=resume_at is not None)
+        endings.tell(expired)
+        return count
 
     # What the keeper does
 
@@ -262,19 +298,22 @@ class Journal:
         """
         rules = {occasion.rule for occasion in step.occasions}
 
-        def work(connection: Connection) -> tuple[Written, list[Claimed]] | str:
+        def work(connection: Connection) -> tuple[Written, list[Ending], list[Claimed]] | str:
             now = now_us()
             try:
                 written = self._walk.write(connection, step, chain_id, now)
             except Overtaken as error:  # before anything was written: the others in this transaction go on
                 return str(error)
-            return written, self._claims.serve(connection, rules, now)
+            ended = endings.of_step(connection, step, written, now)
+            return written, ended, self._claims.serve(connection, rules, now)
 
         done = await self._writer.run(work)
         if isinstance(done, str):
             await self._stand_anew(step.chain)
             raise Overtaken(done)
-        written, claimed = done
+        written, ended, claimed = done
+        _count(step, written)
+        endings.tell(ended)
         self.stand(step.chain, step.cursor, step.frontier)
         self.look(step.chain)  # a step begins at the cursor, or takes it back to an ancestor first
         if claimed:
@@ -305,13 +344,19 @@ class Journal:
     async def write_audit(self, sweep: audit.Sweep, chain_id: int) -> int | None:
         """Append what an audit found, with its cursor; return how many tasks, None where its blocks are not ours."""
 
-        def work(connection: Connection) -> tuple[int, int] | None:
-            return audit.write(connection, walk=self._walk, sweep=sweep, chain_id=chain_id, now=now_us())
+        def work(connection: Connection) -> tuple[int, int, list[Ending]] | None:
+            now = now_us()
+            written = audit.write(connection, walk=self._walk, sweep=sweep, chain_id=chain_id, now=now)
+            if written is None:
+                return None
+            return *written, endings.of_sweep(connection, sweep, now)
 
         written = await self._writer.run(work)
         if written is None:
             return None
-        appended, paired = written
+        appended, paired, ended = written
+        metrics.of_chain(sweep.chain).journaled(appended)
+        endings.tell(ended)
         if appended:
             self.on_pending({occasion.rule for occasion in sweep.occasions})
         if paired:
@@ -322,6 +367,7 @@ class Journal:
         """Remember where a chain stands, for those who wait for confirmations."""
         self.cursors[chain] = cursor
         self.frontiers[chain] = frontier
+        metrics.of_chain(chain).stand(cursor.number, frontier.head)
 
     async def refresh(self, chain: str) -> None:
         """Stand where another process has taken a chain's cursor meanwhile; not while the chain is being walked."""
@@ -346,6 +392,7 @@ class Journal:
     async def halt(self, chain: str, reason: str | None) -> None:
         """Write why a chain is not followed, or that it is again."""
         await self._writer.run(partial(chain_rows.halt, chain=chain, reason=reason, now=now_us()))
+        metrics.of_chain(chain).halted.set(reason is not None)
 
     async def lose(self, chain: str, reason: str) -> None:
         """Write that a chain is cut off, from now until ``regain``."""
@@ -424,3 +471,19 @@ class Journal:
     async def take_back(self, sent: Sequence[Sent]) -> None:
         """Store what became of sends."""
         await self._writer.run(lambda connection: self._outbox.take_back(connection, sent))
+
+
+def _count(step: Step, written: Written) -> None:
+    """Count what a step did; a gap is told here too, for no stage learns of it."""
+    chain = metrics.of_chain(step.chain)
+    chain.walked(step.cursor.number - (step.ancestor or step.after).number)
+    if written.appended:
+        chain.journaled(written.appended)
+    if step.untold is not None:
+        first, last = step.untold
+        chain.gap_blocks.inc(last - first + 1)
+        log.info("chain.gap_found", chain=step.chain, from_block=first, to_block=last)
+    if step.ancestor is not None:
+        chain.reorganised(step.after.number - step.ancestor.number)
+    if step.ancestor is not None or written.revived:
+        chain.moved(written.cancelled, written.orphaned, written.revived)

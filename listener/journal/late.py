@@ -8,7 +8,7 @@ known when the walk has caught up: until then it is ``pending`` and held back, a
 All of it is in the transaction of the step, so that a crash between two steps leaves exactly one that waits.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,10 +43,10 @@ class CatchUp:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """How many late tasks were let go, and how many gave way to a newer one."""
+    """How many late tasks were let go, and the ids of those that gave way to a newer one."""
 
     released: int = 0
-    expired: int = 0
+    expired: Sequence[int] = ()
 
 
 class Late:
@@ -133,7 +133,7 @@ class Late:
         _change(connection, done, **_RELEASED)
         if len(done) == len(waiting):
             self._know_free(step.chain)
-        return Settled(len(done), len(older))
+        return Settled(len(done), older)
 
     def release(self, connection: Connection, chain: str) -> int:
         """Let go what is held back on a chain whose cursor is its head; return how many tasks that were."""

@@ -180,6 +180,7 @@ def suit_postgresql() -> None:
 _partial("tasks_pending", tasks.c.rule, tasks.c.id, where="state = 'pending'")
 _partial("tasks_running", tasks.c.id, where="state = 'running'")
 _partial("tasks_ready", tasks.c.id, where="state = 'ready'")
+_partial("tasks_failed", tasks.c.settled_at, where="state = 'failed'")  # the dead letters, which are counted
 _partial("tasks_pairs", tasks.c.paired_id, where="paired_id IS NOT NULL")
 _partial("tasks_held_back", tasks.c.chain, where=f"not_before = {HELD_BACK}")
 _partial("tasks_late", tasks.c.chain, tasks.c.rule, tasks.c.block_number, where="late")

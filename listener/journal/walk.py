@@ -95,7 +95,8 @@ class Walk:
             orphaned=orphaned,
             revived=revived,
             paired=appended.paired + resent,
-            expired=appended.expired + late.expired,
+            expired=appended.expired + len(late.expired),
+            given_way=late.expired,
             released=late.released,
         )
 

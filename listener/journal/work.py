@@ -51,7 +51,8 @@ class Written:
     orphaned: int = 0
     revived: int = 0
     paired: int = 0
-    expired: int = 0  # journaled, but not to be executed
+    expired: int = 0  # journaled, but not to be executed; with those of earlier steps …
+    given_way: Sequence[int] = ()  # … that gave way to newer ones, by their ids
     released: int = 0  # late ones that were held back until now
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import aiohttp
 import structlog
 
+from listener import metrics
 from listener.errors import HandlerTimeout
 from listener.journal import Claimed
 from listener.loops import new_event_loop
@@ -101,20 +102,24 @@ class HandlerLoop:
 
     async def watch(self) -> None:
         """Name the handler that keeps its loop from turning, and give up those that do not end; until cancelled."""
+        stall = metrics.loop_stall_seconds.labels("handlers").observe
         while True:
             await asyncio.sleep(STUCK_AFTER_S)
             if not self._running:
                 continue
             self._loop.call_soon_threadsafe(self._give_up_overdue)
             turned = asyncio.Event()
+            asked_at = time.monotonic()
             self._loop.call_soon_threadsafe(self._stages.call_soon_threadsafe, turned.set)
             try:
                 async with asyncio.timeout(STUCK_AFTER_S):
                     await turned.wait()
             except TimeoutError:
                 stuck = asyncio.current_task(self._loop)
+                metrics.handlers_blocked.inc()
                 log.warning("handlers.blocked", task=stuck.get_name() if stuck else None, for_s=STUCK_AFTER_S)
                 await turned.wait()
+            stall(time.monotonic() - asked_at)
 
     async def close(self) -> None:
         """Cancel what still runs and end the thread; one that blocks is left behind."""

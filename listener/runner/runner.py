@@ -14,6 +14,7 @@ from functools import partial
 
 import structlog
 
+from listener import metrics
 from listener.config import Hold
 from listener.errors import BadTaskResult
 from listener.journal import Claimed, Due, Ended, Journal, Signed, now_us
@@ -37,6 +38,7 @@ class Runner:
 
     def __init__(self, works: Sequence[Work], signer: Signer, journal: Journal) -> None:
         self._works = {work.rule.name: work for work in works}
+        self._metrics = {name: metrics.of_rule(name) for name in self._works}
         self._signer = signer
         self._journal = journal
         self._wake = asyncio.Event()
@@ -187,6 +189,7 @@ class Runner:
         self._outcomes += outcomes
         for outcome in outcomes:
             rule = outcome.task.rule
+            self._metrics[rule].executed(outcome.took_s)
             self._busy[rule] -= 1
             if outcome.task == self._suspect:
                 self._suspect = None
@@ -230,6 +233,7 @@ class Runner:
         if task.attempt >= work.rule.max_attempts:
             return Ended(task, State.FAILED, f"attempt {task.attempt}: {reason}")
         pause = min(LONGEST_PAUSE_S, 0.5 * 2**task.attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
+        self._metrics[task.rule].failures.inc()
         log.warning(
             "handler.failed",
             rule=task.rule,
@@ -246,6 +250,7 @@ class Runner:
             if item.task.id not in held:
                 log.info("result.discarded", task=item.task.id, rule=item.task.rule, reason="the task was taken away")
             elif item.state != State.PENDING:
+                self._metrics[item.task.rule].ended(item.state)
                 level = log.error if item.state == State.FAILED else log.info
                 level(
                     f"task.{item.state}",
@@ -262,10 +267,12 @@ class Runner:
             if state is None:
                 log.info("result.discarded", task=item.task.id, rule=item.task.rule, reason="the task was taken away")
             elif state != State.READY:
+                self._metrics[item.task.rule].ended(state)
                 level = log.error if state == State.FAILED else log.info
                 level(f"task.{state}", task=item.task.id, rule=item.task.rule, reason="same payload as another task")
 
 
 def _report_expired(rule: str, tasks: Sequence[int]) -> None:
     for task in tasks:
+        metrics.of_rule(rule).ended(State.EXPIRED)
         log.warning("task.expired", task=task, rule=rule, reason="older than the rule's max_age when its turn came")

@@ -1,17 +1,21 @@
-"""Tests are files, not packages: what those of this folder share with the integration tests is found on the path."""
+"""Tests are files, not packages: what these share with the integration tests is found on the path, as is ``chaos/``."""
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
+from listener import submitter
 from listener.chains import health, websocket
 from listener.follower import follower
-from listener.testing import FakeNode, ScriptedChain
+from listener.runner import runner
+from listener.testing import FakeAggregator, FakeNode, ScriptedChain
 
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
+TESTS = Path(__file__).parents[1]
+sys.path[:0] = [str(Path(__file__).parent), str(TESTS / "integration"), str(TESTS.parent)]
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +29,8 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "LONGEST_REST_S", 0.3)
     monkeypatch.setattr(websocket, "FIRST_PAUSE_S", 0.05)
     monkeypatch.setattr(websocket, "LONGEST_PAUSE_S", 0.2)
+    monkeypatch.setattr(submitter, "LONGEST_PAUSE_S", 0.05)
+    monkeypatch.setattr(runner, "LONGEST_PAUSE_S", 0.05)
 
 
 @pytest.fixture
@@ -34,3 +40,15 @@ async def node() -> AsyncIterator[FakeNode]:
     chain.final = 0
     async with FakeNode(chain) as fake:
         yield fake
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeAggregator]:
+    async with FakeAggregator() as server:
+        yield server
+
+
+@pytest.fixture
+def logs() -> Iterator[list[Any]]:
+    with capture_logs() as lines:
+        yield lines

@@ -1,11 +1,13 @@
 """A websocket's loop ends when it is told to, whatever happens to its connection at that very moment."""
 
 import asyncio
+import gc
 
 import pytest
 
 from listener.chains import websocket
 from listener.chains.websocket import WebsocketEndpoint
+from listener.errors import ChainUnavailable
 from listener.testing import FakeNode
 
 
@@ -56,3 +58,28 @@ async def test_a_cancelling_that_meets_a_lost_connection_is_not_forgotten(monkey
             running.cancel()
             await asyncio.wait([running], timeout=5)
             assert running.cancelled(), f"cancelled {late} turns after the loss, it goes on"
+
+
+async def test_a_call_whose_line_is_lost_as_it_is_sent_leaves_nothing_for_the_loop_to_complain_of() -> None:
+    complaints: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+    async with FakeNode() as node:
+        ears = Deaf()
+        line = WebsocketEndpoint(node.ws_url, "line", node.chain_id, ears)
+        running = asyncio.create_task(line.run())
+        await ears.opened.wait()
+        connection = line._connection
+        assert connection is not None
+
+        async def send(*_args: object, **_options: object) -> None:
+            line._fail_pending(None)
+            raise ConnectionResetError
+
+        connection.send = send  # type: ignore[method-assign, assignment]
+        with pytest.raises(ChainUnavailable, match="ConnectionResetError"):
+            await line.call("eth_blockNumber", [])
+        running.cancel()
+        await asyncio.wait([running])
+    gc.collect()
+    await asyncio.sleep(0)
+    assert complaints == []

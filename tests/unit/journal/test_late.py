@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from world import CHAIN, CHAIN_ID, START, World, block, chain_row, event, fired
 
 from listener.config import Url
@@ -68,6 +69,14 @@ async def test_under_latest_only_the_newest_late_trigger_waits_and_it_runs_when_
     assert [task.block_number for task in await world.claim(LATEST)] == [20, 25, 26]
     assert {row["error"] for row in world.rows().values() if row["state"] == "expired"} == {REPLACED}
     assert all(row["settled_at"] for row in world.rows().values() if row["state"] == "expired")
+
+
+async def test_each_that_does_not_run_is_told_of_once(world: World) -> None:
+    with capture_logs() as lines:
+        for numbers in ([11, 12, 13], [20], [25, 26]):
+            await walk(world, numbers, head=30)
+    told = [(line["event"], line["block"]) for line in lines if line["event"].startswith("task.")]
+    assert told == [("task.expired", 11), ("task.expired", 12), ("task.expired", 13)]
 
 
 async def test_under_none_no_late_trigger_runs_and_each_is_a_row_with_its_reason(world: World) -> None:

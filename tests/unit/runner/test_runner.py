@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from works import Context, good, work
 from world import CHAIN, CHAIN_ID, SIGNER, START, World, block, event, fired, frontier, until
 
+from listener import metrics
 from listener import runner as runner_package
 from listener.config import Hold
 from listener.journal import now_us
@@ -658,3 +659,28 @@ async def test_a_rule_that_keeps_an_order_runs_its_suspects_before_younger_tasks
     async with running(world, work(slow), work(slow, "blocks-once", concurrency=1)):
         await until(lambda: world.states() == ["ready"] * 4)
     assert [number for rule, number in order if rule == "blocks-once"] == [12, 13, 14]
+
+
+# Counting
+
+
+async def test_each_execution_and_each_end_is_counted_beside_its_line(world: World, logs: list[Any]) -> None:
+    async def fails_first(ctx: Context) -> None:
+        if ctx.attempt == 1:
+            raise RuntimeError("once")
+
+    def counted() -> list[float]:
+        value = metrics.registry.get_sample_value
+        rule = {"rule": "blocks"}
+        return [
+            value("listener_handler_seconds_count", rule) or 0,
+            value("listener_handler_failures_total", rule) or 0,
+            value("listener_tasks_ended_total", {**rule, "state": "skipped"}) or 0,
+        ]
+
+    before = counted()
+    await walk(world)
+    async with running(world, work(fails_first)):
+        await until(lambda: world.states() == ["skipped"])
+    assert [after - then for after, then in zip(counted(), before, strict=True)] == [2, 1, 1]
+    assert [line["event"] for line in logs if line["log_level"] != "debug"] == ["handler.failed", "task.skipped"]

@@ -71,6 +71,7 @@ def upgrade() -> None:
     _index("tasks_pending", "rule", "id", where="state = 'pending'")
     _index("tasks_running", "id", where="state = 'running'")
     _index("tasks_ready", "id", where="state = 'ready'")
+    _index("tasks_failed", "settled_at", where="state = 'failed'")
     _index("tasks_pairs", "paired_id", where="paired_id IS NOT NULL")
     _index("tasks_held_back", "chain", where="not_before = 4611686018427387904")
     _index("tasks_late", "chain", "rule", "block_number", where="late")
