@@ -176,6 +176,26 @@ async def test_a_self_check_has_the_time_of_an_execution_for_itself_and_no_more(
     assert world.row()["error"].endswith("is unsure: no verdict within timeout_s = 0.3")
 
 
+async def test_a_self_check_in_its_time_is_not_given_up_for_what_the_execution_took(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop_module, "STUCK_AFTER_S", 0.05)
+    monkeypatch.setattr(loop_module, "OVERDUE_S", 0.1)
+
+    async def slow(ctx: Context) -> TaskResult:
+        await asyncio.sleep(1.2)
+        return TaskResult(ctx.key)
+
+    async def as_slow(_ctx: Judging, _claim: Claim) -> Verdict:
+        await asyncio.sleep(1.2)
+        return Verdict.approve()
+
+    await world.walk(fired("blocks", block(11)))
+    async with running(world, work(slow, validate=as_slow, timeout_s=2, max_attempts=1)):
+        await until(lambda: world.states() not in (["pending"], ["running"]), within_s=10)
+    assert world.states() == ["ready"]
+
+
 async def test_a_self_check_that_swallows_its_cancellation_is_given_up(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
