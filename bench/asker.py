@@ -22,10 +22,11 @@ ANSWER = b'"data":true'
 
 @dataclass
 class Tally:
-    """What all connections saw between the warm-up and the end."""
+    """What all connections saw, between the warm-up and the end."""
 
     latencies_s: list[float] = field(default_factory=list)
     wrong: int = 0
+    asked: int = 0  # in all, the warm-up too
 
 
 async def ask(url: str, connections: int, seconds: float, definition: int) -> Tally:
@@ -46,6 +47,7 @@ async def _asks(url: str, connection: int, definition: int, counted: tuple[float
         number += 1
         writer.write(_request(f"{number}+{connection}", definition))
         is_right = await _answer(reader)
+        tally.asked += 1
         if begun >= counted[0]:
             tally.latencies_s.append(time.monotonic() - begun)
             tally.wrong += not is_right
@@ -95,6 +97,7 @@ def main() -> int:
         "p50_ms": latencies[len(latencies) // 2] * 1000,
         "p99_ms": latencies[int(len(latencies) * 0.99)] * 1000,
         "wrong": tally.wrong,
+        "asked": tally.asked,
     }
     sys.stdout.write(orjson.dumps(figures).decode() + "\n")
     return 0

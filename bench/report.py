@@ -14,6 +14,7 @@ LABELS = {
     "p99_ms": "latency p99, ms",
     "tasks_per_s": "tasks/s",
     "requests_per_s": "requests/s",
+    "processor_us": "processor, µs a request",
     "whole_s": "from process start, s",
     "rss_mb": "RSS at the end, MB",
     "peak_mb": "RSS at most, MB",
