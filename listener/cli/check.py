@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from listener.cli.role import checked
 from listener.errors import ConfigError, JournalError, NotAvailable
 
 if TYPE_CHECKING:
     from listener.cli.preflight import Finding
 
-ROLES = ("performer", "attester", "both")
 _EXAMPLE = "Example: listener check --offline --config /etc/listener/config.toml"
 
 
@@ -32,10 +32,8 @@ def check(
     """Check the configuration, the task modules, the ABIs and the key; exit 0 when all is well."""
     from listener.cli.preflight import FAILED, findings  # noqa: PLC0415 -- --help stays quick
 
-    if role not in ROLES:
-        raise typer.BadParameter(f"{role} is not a role; it is performer, attester or both", param_hint="--role")
     failed: list[Finding] = []
-    performs, attests = role != "attester", role != "performer"
+    performs, attests = checked(role) != "attester", role != "performer"
     for finding in findings(config, os.environ, require_key=not offline, performs=performs, attests=attests):
         typer.echo(json.dumps(asdict(finding), ensure_ascii=False) if as_json else _line(finding))
         if finding.status == FAILED:

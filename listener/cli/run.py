@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from listener.cli.role import checked
+
 ConfigPath = Annotated[Path, typer.Option("--config", help="The configuration file.", show_default=True)]
 CONFIG = Path("config.toml")
 
@@ -49,8 +51,7 @@ def run(
     from listener import handlers, logs  # noqa: PLC0415
     from listener.config import load, matchers  # noqa: PLC0415
 
-    if role not in ("performer", "attester", "both"):
-        raise typer.BadParameter(f"{role} is not a role; it is performer, attester or both", param_hint="--role")
+    checked(role)
     if resume_at not in (None, "latest", "cursor"):
         raise typer.BadParameter(f"{resume_at} is neither latest nor cursor", param_hint="--resume-at")
     if resume_at is not None and role == "attester":

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from listener import logs as logs_module
 from listener import metrics
 from listener.attester import Answer, Attester, Definition
 from listener.attester import attester as module
@@ -196,3 +197,16 @@ async def test_a_judgement_is_logged_once_with_what_only_the_operator_is_told(
         assert line["digest"] == f"0x{digest_of('proof', b'', PERFORMER, 1).hex()}"
         assert line["reason"] == "validate raised OSError: OSError: the node is down (price.py:7)"
         assert all("price.py" not in (answer.message or "") for answer in answers)
+
+
+async def test_no_secret_of_the_configuration_is_told_or_logged(
+    judges: Judges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs_module, "_redactor", logs_module.Redactor(["sesame-open-1"]))
+    for number, verdict in enumerate((Verdict.reject, Verdict.unsure)):
+        with capture_logs() as logs:
+            (waiting,) = await asked(attester(judges), body())
+            judges.say(number, verdict("https://host/?key=sesame-open-1 says no"), "sesame-open-1")
+            answer = await waiting
+        assert "says no" in (answer.message or "")
+        assert "sesame-open-1" not in f"{answer} {logs}"
