@@ -10,14 +10,16 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-ver
 	--no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench chaos contracts lock clean
+.PHONY: help demo test lint bench chaos soak mutations contracts lock clean
 
 help:
 	@echo "make demo [ARGS=...]   the daemon against a local chain; ARGS as in listener demo --help"
-	@echo "make test [ARGS=...]   all tests; ARGS go to pytest"
+	@echo "make test [ARGS=...]   all tests, on every core; ARGS go to pytest"
 	@echo "make lint              ruff, mypy, import-linter"
 	@echo "make bench [ARGS=...]  the daemon against a plain script, in tables; ARGS as in python -m bench --help"
 	@echo "make chaos [ARGS=...]  the daemon killed at every step of its work; ARGS as in python -m chaos --help"
+	@echo "make soak [ARGS=...]   an hour of a chain in minutes: memory and open files; ARGS as in python -m chaos.soak --help"
+	@echo "make mutations [ARGS=...]  take out one protection after the other: a test fails each time"
 	@echo "make contracts         compile the contracts again"
 	@echo "make lock [ARGS=...]   pin the dependencies again; ARGS=--upgrade takes newer versions"
 	@echo "make clean             remove what make made"
@@ -26,7 +28,7 @@ demo: $(PYTHON_READY) $(NODE_READY)
 	@$(BIN)/listener demo $(ARGS)
 
 test: $(PYTHON_READY) $(NODE_READY)
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n auto --dist worksteal $(ARGS)
 
 lint: $(PYTHON_READY)
 	$(BIN)/ruff check
@@ -39,6 +41,12 @@ bench: $(PYTHON_READY) $(NODE_READY)
 
 chaos: $(PYTHON_READY) $(NODE_READY)
 	@$(BIN)/python -m chaos $(ARGS)
+
+soak: $(PYTHON_READY) $(NODE_READY)
+	@$(BIN)/python -m chaos.soak $(ARGS)
+
+mutations: $(PYTHON_READY) $(NODE_READY)
+	@$(BIN)/python -m chaos.mutate $(ARGS)
 
 contracts: $(NODE_READY)
 	node listener/devnet/contracts/compile.mjs .

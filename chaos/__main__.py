@@ -12,10 +12,12 @@ import orjson
 
 from chaos import matrix
 from chaos.matrix import Report
+from chaos.plan import plan
 from chaos.postgresql import server
 from chaos.report import as_values, table
 from chaos.site import SQLITE
 from listener.errors import ListenerError
+from listener.testing.crash import POINTS
 
 BUILD = Path(__file__).parents[1] / "build"  # on the project's disk: a journal in memory has nothing to lose
 JOURNALS = ("sqlite", "postgresql")
@@ -53,7 +55,8 @@ def _run(journal: str, kills: int, seed: int) -> Report:
     folder = Path(tempfile.mkdtemp(prefix="chaos-", dir=BUILD))
     sys.stderr.write(f"chaos: {kills} kills on {journal}, in {folder}\n")
     with server() if journal == "postgresql" else contextlib.nullcontext(SQLITE) as url:
-        report = asyncio.run(matrix.run(folder, kills=kills, seed=seed, journal=url))
+        whole = kills >= len(POINTS)
+        report = asyncio.run(matrix.run(folder, plan(kills, seed), seed=seed, journal=url, every_step=whole))
     for fault in report.faults:
         sys.stderr.write(f"chaos: {fault}\n")
     sys.stderr.write(f"chaos: {'well' if report.good else 'NOT well'} after {report.seconds} s\n")

@@ -1,6 +1,7 @@
 """The daemon as a process that dies: at a named step, at any moment, or when it is asked to."""
 
 import asyncio
+import contextlib
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -14,6 +15,8 @@ from listener.errors import ListenerError
 
 KILLED = -9  # what a process returns that SIGKILL ended
 GRACE_S = 30.0
+UP_S = 120.0  # for a process to start, on a machine that does much else
+_UP = b'"event":"daemon.started"'
 READ_TIMEOUT_S = 60.0
 
 
@@ -28,6 +31,7 @@ class Daemon:
         self.log = config.with_name("listener.log")
         self._config = config
         self._process: Process | None = None
+        self._written = 0  # bytes of the log when the present one was started
 
     @property
     def pid(self) -> int:
@@ -36,6 +40,7 @@ class Daemon:
 
     async def start(self, point: str | None = None) -> None:
         """Start it; with a point such as ``sign.committed:2`` it kills itself there."""
+        self._written = self.log.stat().st_size if self.log.exists() else 0
         program = ("listener",) if point is None else ("listener.testing.crash", point)
         with self.log.open("ab") as log:
             self._process = await child.start(
@@ -47,12 +52,13 @@ class Daemon:
 
     async def killed(self, within_s: float) -> bool:
         """
-        Wait until it has killed itself, and kill it where it has not in time; say whether it had.
+        Wait until it has killed itself, and kill it where it has not in time once it was up; say whether it had.
 
         Raises:
             ChaosError: it ended in another way.
         """
         process = self._running()
+        await self._up()
         try:
             async with asyncio.timeout(within_s):
                 await process.wait()
@@ -63,6 +69,18 @@ class Daemon:
         if process.returncode != KILLED:
             raise ChaosError(f"the daemon ended by itself with {process.returncode}: {self.last_words()}")
         return True
+
+    async def _up(self) -> None:
+        """Wait until it has started, or ended before."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(UP_S):
+                while self._running().returncode is None and not self._is_up():  # noqa: ASYNC110 - it tells nobody else
+                    await asyncio.sleep(0.02)
+
+    def _is_up(self) -> bool:
+        with self.log.open("rb") as log:
+            log.seek(self._written)
+            return _UP in log.read()
 
     async def stop(self) -> int:
         """Ask it to end, and return its exit code."""

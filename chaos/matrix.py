@@ -14,14 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaos.daemon import Daemon
-from chaos.plan import Kill, plan
+from chaos.plan import Kill, again
 from chaos.site import SQLITE, Site, open_site
 from chaos.traffic import Traffic
 from chaos.weather import Weather
 from listener.devnet.count import Count, count, expected
+from listener.testing.crash import POINTS
 
-AT_A_STEP_S = 8.0  # for a daemon to reach its step; then it is killed where it is
-AT_ANY_MOMENT_S = (0.3, 3.0)
+AT_A_STEP_S = 6.0  # for a daemon that is up to reach its step; then it is killed where it is
+AT_ANY_MOMENT_S = (0.0, 2.5)  # once it is up
+ROUNDS = 4  # for the steps that a run has not reached by then
 SETTLE_S = 120.0
 PAUSE_S = (0.05, 0.35)  # between two blocks
 REORGS = 0.2  # as often as one follows a block
@@ -31,7 +33,12 @@ BAD = frozenset({"failed", "rejected"})
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What one run saw. ``missed``, ``doubled``, ``differing``, ``failed`` and ``already_known`` must be 0."""
+    """
+    What one run saw.
+
+    ``missed``, ``doubled``, ``differing``, ``failed`` and ``already_known`` must be 0, and ``unreached`` empty: the
+    steps that were to be reached and were not.
+    """
 
     journal: str
     seed: int
@@ -43,6 +50,7 @@ class Report:
     kills: int
     kills_at_steps: int
     steps_reached: Sequence[str]
+    unreached: Sequence[str]
     triggers: int
     sends: int
     accepted: int
@@ -57,12 +65,15 @@ class Report:
     @property
     def good(self) -> bool:
         """Whether every guarantee held."""
-        return not (self.missed or self.doubled or self.differing or self.already_known or self.failed)
+        bad = self.missed or self.doubled or self.differing or self.already_known or self.failed
+        return not (bad or self.unreached)
 
 
-async def run(folder: Path, *, kills: int, seed: int, journal: str = SQLITE) -> Report:
+async def run(
+    folder: Path, kills: Sequence[Kill], *, seed: int, journal: str = SQLITE, every_step: bool = False
+) -> Report:
     """
-    Run one matrix in an empty folder.
+    Run one matrix in an empty folder; with ``every_step``, go on until each named step was reached.
 
     Raises:
         ChaosError: the daemon ended by itself.
@@ -76,7 +87,9 @@ async def run(folder: Path, *, kills: int, seed: int, journal: str = SQLITE) -> 
         weather = Weather(site, random.Random(seed + 2))  # noqa: S311 - as above
         try:
             async with _going_on(traffic, weather):
-                reached = [await _kill(daemon, each, chance) for each in plan(kills, chance)]
+                reached = [await _kill(daemon, each, chance) for each in kills]
+                for _ in range(ROUNDS if every_step else 0):
+                    reached += [await _kill(daemon, each, chance) for each in again(reached)]
             await weather.clear()
             await daemon.start()
             found, rows = await _settled(daemon, site, first)
@@ -95,6 +108,7 @@ async def run(folder: Path, *, kills: int, seed: int, journal: str = SQLITE) -> 
             kills=len(reached),
             kills_at_steps=sum(point is not None for point in reached),
             steps_reached=sorted({point for point in reached if point is not None}),
+            unreached=[point for point in POINTS if every_step and point not in reached],
             triggers=found.triggers,
             sends=len(aggregator.sent),
             accepted=len(aggregator.accepted),
@@ -106,6 +120,7 @@ async def run(folder: Path, *, kills: int, seed: int, journal: str = SQLITE) -> 
             failed=rows["failed"] + rows["open"],
             faults=[
                 *(f"missed: {trigger.proof} of rule {trigger.rule}" for trigger in found.missed),
+                *(f"not reached: {point}" for point in POINTS if every_step and point not in reached),
                 *(f"sent with {len(payloads)} payloads: {proof}" for proof, payloads in aggregator.differing().items()),
             ],
         )

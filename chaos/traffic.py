@@ -43,10 +43,10 @@ class Traffic:
         await self.site.anvil.mine()
         self.mined += 1
 
-    async def intents(self, count: int) -> None:
+    async def intents(self, count: int, *, gas: int = 1_000_000) -> None:
         """Send a transaction that announces so many intents."""
         words = (10, ACCOUNTS[0].address, self.chance.randbytes(16))
-        await self._send(send_intent(*words) if count == 1 else send_many(count, *words))
+        await self._send(send_intent(*words) if count == 1 else send_many(count, *words), gas)
 
     async def reorganise(self, kind: Reorg | None = None) -> None:
         """
@@ -85,12 +85,12 @@ class Traffic:
         count = await anvil.call("eth_getTransactionCount", SENDER.address, "latest")
         self._nonce = int(count, 16)
 
-    async def _send(self, data: bytes) -> None:
+    async def _send(self, data: bytes, gas: int) -> None:
         signed = Account.from_key(SENDER.private_key).sign_transaction(
             {
                 "to": self.site.sender.address,
                 "value": 0,
-                "gas": 1_000_000,
+                "gas": gas,
                 "maxFeePerGas": 10**11,
                 "maxPriorityFeePerGas": 10**9,
                 "nonce": self._nonce,

@@ -8,10 +8,10 @@ signal cancels at once, and the process exits 1.
 import asyncio
 import signal
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import aiohttp
 import structlog
@@ -19,13 +19,15 @@ import structlog
 from listener import config, follower, memory
 from listener.aggregator import Aggregator
 from listener.chains import Chain, Finder, Reader
+from listener.config.election import RoundRobin
+from listener.config.trigger import ScheduleTrigger
 from listener.errors import ConfigError, StageEnded
 from listener.follower import Follower
 from listener.follower.rewind import Rewound
 from listener.handlers import Handler
 from listener.journal import CatchUp, Journal, RuleFacts
 from listener.journal.keeper import Keeper
-from listener.model import Claim, Judgement
+from listener.model import Claim, Judgement, TaskContext
 from listener.pulse import Pulse
 from listener.rules.matcher import Matcher
 from listener.runner import Judge, Runner, Work
@@ -92,7 +94,7 @@ async def run(
 
     Args:
         settings: what the operator wrote.
-        matchers: one for each rule.
+        matchers: one for each rule whose tasks a block makes.
         handlers: by rule.
         role: performer, attester or both.
         resume_at: how to go on with a journal that was restored: latest or cursor.
@@ -172,13 +174,13 @@ async def build(  # noqa: PLR0913 - what the operator wrote, in three parts, and
         target_chain_id=settings.aggregator.target_chain_id,
     )
     edges.push_async_callback(aggregator.close)
-    for name in {matcher.chain for matcher in matchers}:
+    for name in _read_chains(settings, works):
         # Not in the followers: handlers that are finished after a stop still read over these lines.
         await edges.enter_async_context(chains[name].attended())
     runner = Runner(works, signer, journal)
     validate = _attester(settings, works, runner.judge) if attests else no_validate_route()
     return [
-        *_followers(settings, matchers, works, chains, journal),
+        *_followers(settings, works, chains, journal),
         runner,
         Submitter(
             aggregator,
@@ -186,6 +188,7 @@ async def build(  # noqa: PLR0913 - what the operator wrote, in three parts, and
             in_flight=settings.aggregator.in_flight,
             give_up_after_s=settings.aggregator.give_up_after.total_seconds(),
         ),
+        *await _schedulers(works, journal),
         Pulse(journal),
         *([] if settings.journal.keep is None else [Keeper(journal, settings.journal.keep)]),
         Server(settings.http, *sockets, [*_routes(), validate]),
@@ -202,7 +205,7 @@ async def attend(
     works = _works(settings, matchers, handlers, chains)
     judge = Judge()
     validate = _attester(settings, works, judge.judge)
-    for name in {work.matcher.chain for work in works if work.handler.validate is not None}:
+    for name in {work.chain for work in works if work.handler.validate is not None}:
         await edges.enter_async_context(chains[name].attended())
     return [judge, Server(settings.http, *sockets, [*_routes(), validate])]
 
@@ -277,7 +280,7 @@ def _facts(settings: config.Config) -> dict[str, RuleFacts]:
 
 
 def _catch_up(rule: config.Rule) -> CatchUp | None:
-    if rule.catch_up == "all":
+    if rule.catch_up == "all" or rule.is_asked:  # what no block makes is not late by blocks: see schedule/
         return None
     return CatchUp(latest=rule.catch_up == "latest", after_s=int(rule.catch_up_after.total_seconds()))
 
@@ -295,39 +298,83 @@ def _chain(table: config.Chain, session: aiohttp.ClientSession) -> Chain:
     return chain
 
 
+def _read_chains(settings: config.Config, works: Sequence[Work]) -> set[str]:
+    """Give the chains that rules look at, and that of the attestation contract where an election reads it."""
+    names = {work.chain for work in works}
+    if settings.attestation_chain is not None and any(isinstance(work.rule.election, RoundRobin) for work in works):
+        names.add(settings.attestation_chain.name)
+    return names
+
+
 def _works(
     settings: config.Config, matchers: Sequence[Matcher], handlers: Mapping[str, Handler], chains: Mapping[str, Chain]
 ) -> list[Work]:
     loop = asyncio.get_running_loop()
+    elect = _elections(settings, chains, handlers)
     works = []
-    for rule, matcher in zip(settings.rules, matchers, strict=True):
-        chain = chains[matcher.chain]
+    by_rule = {matcher.name: matcher for matcher in matchers}
+    for rule in settings.rules:
+        table = settings.chain_of(rule)
+        chain = chains[table.name]
         works.append(
             Work(
                 rule=rule,
-                matcher=matcher,
+                chain=table.name,
+                matcher=by_rule.get(rule.name),
                 handler=handlers[rule.name],
-                hold=rule.hold(settings.chains[matcher.chain]),
+                hold=rule.hold(table),
                 chain_id=chain.chain_id,
                 reader=Reader(chain, loop),
-                finder=Finder(chain, matcher, loop),
+                finder=Finder(chain, by_rule.get(rule.name), loop),
+                elect=elect.get(rule.name),
             )
         )
     return works
 
 
+def _elections(
+    settings: config.Config, chains: Mapping[str, Chain], handlers: Mapping[str, Handler]
+) -> Mapping[str, Callable[[TaskContext[Any]], Awaitable[str]]]:
+    """Make the elections of the rules that have one."""
+    electing = [rule for rule in settings.rules if rule.election is not None]
+    if not electing:
+        return {}
+    from listener.election import Elections, election_of  # noqa: PLC0415 - few need it
+
+    elections = None
+    if settings.attestation is not None and settings.attestation_chain is not None:
+        chain = chains[settings.attestation_chain.name]
+        elections = Elections(chain, settings.attestation.address, asyncio.get_running_loop())
+    return {
+        rule.name: election_of(rule, settings.chain_of(rule).name, elections, handlers[rule.name].elect)
+        for rule in electing
+    }
+
+
 def _followers(
-    settings: config.Config,
-    matchers: Sequence[Matcher],
-    works: Sequence[Work],
-    chains: Mapping[str, Chain],
-    journal: Journal,
+    settings: config.Config, works: Sequence[Work], chains: Mapping[str, Chain], journal: Journal
 ) -> list[Follower]:
     """Make a follower for each chain that a rule looks at; a chain without rules needs none."""
     followers = []
     for name, chain in chains.items():
-        own = [matcher for matcher in matchers if matcher.chain == name]
-        eager = any(work.hold.finality is not None for work in works if work.matcher.chain == name)
+        own = [work for work in works if work.chain == name]
+        eager = any(work.hold.finality is not None for work in own)
         if own:
-            followers.append(Follower(chain, settings.chains[name], own, journal, eager=eager))
+            matchers = [work.matcher for work in own if work.matcher is not None]
+            followers.append(Follower(chain, settings.chains[name], matchers, journal, eager=eager))
     return followers
+
+
+async def _schedulers(works: Sequence[Work], journal: Journal) -> list[Stage]:
+    """Make the one scheduler, where a rule needs it."""
+    if not any(isinstance(work.rule.trigger, ScheduleTrigger) for work in works):
+        await journal.adopt_schedules({}, 0)  # should one come back, it is a new one
+        return []
+    from listener.schedule import Scheduled, Scheduler, Timetable  # noqa: PLC0415 - time zones take memory
+
+    scheduled = [
+        Scheduled(work.rule, work.chain, Timetable.of(work.rule.trigger))
+        for work in works
+        if isinstance(work.rule.trigger, ScheduleTrigger)
+    ]
+    return [Scheduler(scheduled, journal)]

@@ -10,7 +10,9 @@ Every error of the project, sorted by what is to be done about it.
                    ├─ ChainHalted            the chain left us: that chain waits, the others go on
                    ├─ TransientError         try again: ChainUnavailable, AggregatorUnavailable, AggregatorDeclined,
                    │                        Overtaken
-                   ├─ HandlerFailed          execute again, then Task → failed, go on: HandlerTimeout, BadTaskResult
+                   ├─ HandlerFailed          execute again, then Task → failed, go on: HandlerTimeout, BadTaskResult,
+                   │                        BadBody
+                   ├─ ElectionFailed         whose turn it is cannot be known now: try again, it is no attempt
                    └─ AggregatorRefused      permanent: Task → failed, go on
 
 Edges turn driver errors into these with ``raise … from``. A message names the thing, the value and the next step.
@@ -87,6 +89,14 @@ class HandlerTimeout(HandlerFailed):
 
 class BadTaskResult(HandlerFailed):
     """A handler returned something that must not be signed."""
+
+
+class BadBody(HandlerFailed):
+    """What a request says does not fit the task module's ``Body``."""
+
+
+class ElectionFailed(ListenerError):
+    """Who is elected could not be read; that is never the same as not being elected."""
 
 
 class AggregatorRefused(ListenerError):

@@ -94,8 +94,19 @@ task_accepted_seconds = _histogram(
     ("rule",),
     (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300),
 )
+sends_failed = _counter(
+    "listener_sends_failed",
+    "Sends that were not taken, by kind: refused (for ever), declined (an error that may pass), unavailable.",
+    ("kind",),
+)
 already_known = _counter(
     "listener_already_known", "Tasks that the aggregator knew before their first send: another sender.", ("rule",)
+)
+election_failures = _counter(
+    "listener_election_failures", "Elections that could not be read, and are made again.", ("rule",)
+)
+schedule_clock_set_back = _counter(
+    "listener_schedule_clock_set_back", "Times that a clock was far behind what was planned by it before.", ("rule",)
 )
 
 # Handlers, and the loops that everything runs on.

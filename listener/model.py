@@ -53,7 +53,7 @@ class Block:
     @property
     def cursor(self) -> "Cursor":
         """Where a walk stands that has written this block."""
-        return Cursor(self.number, self.hash)
+        return Cursor(self.number, self.hash, self.timestamp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,7 @@ class Cursor:
 
     number: int
     hash: bytes
+    timestamp: int | None = field(default=None, compare=False)  # Unix seconds; None where the header was not read
 
 
 @dataclass(frozen=True, slots=True)

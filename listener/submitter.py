@@ -43,6 +43,9 @@ class Submitter:
         self._sent: list[tuple[Parcel, Sent]] = []
         self._recording = asyncio.Event()
         self._failures = 0  # in a row, over all tasks
+        self._declining = False  # the last answer was an error that may pass
+        self._declined: set[int] = set()  # tasks that got one
+        self._failed = {kind: metrics.sends_failed.labels(kind) for kind in ("refused", "declined", "unavailable")}
         self._failed_at = 0  # when the last of them was noticed
         self._rest_until = 0.0  # on the loop's clock
         self._group = asyncio.TaskGroup()
@@ -113,15 +116,19 @@ class Submitter:
             known = await self._aggregator.send(parcel.payload)
             sent = self._accepted(parcel, begun, known=known)
         except AggregatorRefused as error:
+            self._failed["refused"].inc()
             sent = _failed(parcel, begun, redacted(str(error)))
         except AggregatorDeclined as error:
-            self._failures = 0
+            self._decline(parcel, redacted(str(error)))
             sent = self._later(parcel, begun, redacted(str(error)))
         except AggregatorUnavailable as error:
+            self._failed["unavailable"].inc()
             self._rest(parcel, begun, redacted(str(error)))
             sent = self._later(parcel, begun, redacted(str(error)))
         finally:
             self._sending -= 1
+        if sent.state != State.READY:
+            self._declined.discard(parcel.id)
         self._sent.append((parcel, sent))
         self._recording.set()
         self._wake.set()
@@ -139,10 +146,19 @@ class Submitter:
             self._wake.set()
 
     def _accepted(self, parcel: Parcel, begun: int, *, known: bool) -> Sent:
-        self._failures = 0
+        self._failures, self._declining = 0, False
         # On a resend it is what we hoped for: the first send had arrived. On a first send it is somebody else's.
         foreign = known and parcel.fresh
         return Sent(id=parcel.id, state=State.ACCEPTED, sent_at=begun, ended_at=now_us(), already_known=foreign)
+
+    def _decline(self, parcel: Parcel, reason: str) -> None:
+        """Tell of an error that may pass, once for each task, and once where everybody gets one."""
+        self._failures = 0
+        self._failed["declined"].inc()
+        if not self._declining and parcel.id not in self._declined:
+            log.warning("aggregator.declined", aggregator=self._aggregator.name, task=parcel.id, reason=reason)
+        self._declining = True
+        self._declined.add(parcel.id)
 
     def _later(self, parcel: Parcel, begun: int, reason: str) -> Sent:
         ended = now_us()

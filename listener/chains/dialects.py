@@ -74,6 +74,8 @@ def rpc_error(fault: Any, endpoint: str, method: str, status: int = 200) -> RpcE
     code = fault.get("code")
     code = code if isinstance(code, int) else 0
     message = str(fault.get("message"))[:300]
+    if status != 429 and (code == 3 or message.startswith("execution reverted")):
+        return RpcError(endpoint, method, code, message)  # a contract's words are not the endpoint's
     words = f"{message} {_data_text(fault.get('data'))}"
     limited = status == 429 or code in _LIMIT_CODES or _LIMIT_WORDS.search(words) is not None
     if (

@@ -7,12 +7,12 @@ from typing import Any
 import aiohttp
 import orjson
 
+from listener.chains import reasons
 from listener.chains.dialects import RangeRefused, RateLimited, WrongChain, retry_after_s, rpc_error
 from listener.chains.wire import RpcError
 from listener.errors import ChainUnavailable
 
 CALL_TIMEOUT_S = 20.0
-_LOCKED_OUT = {401, 402, 403}
 MAX_REPLY = 128 * 2**20  # a block with 10,000 logs is 10 MB
 
 
@@ -75,8 +75,7 @@ class HttpEndpoint:
                 status = response.status
                 wait_s = retry_after_s(response.headers.get("Retry-After"))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            # The error's own text may hold the URL, and the URL a key: only its kind is told.
-            raise ChainUnavailable(f"{self.name}: {method}: {type(error).__name__}") from error
+            raise ChainUnavailable(f"{self.name}: {method}: {reasons.of_error(error)}") from error
         if raw is None:
             raise RangeRefused(self.name, method, 0, f"the reply is larger than {MAX_REPLY >> 20} MiB")
         if status == 503 and wait_s is not None:
@@ -134,12 +133,13 @@ def result_of(raw: bytes, endpoint: str, method: str, status: int = 200) -> Any:
             raise RateLimited(endpoint, method, "HTTP 429") from garbage
         if status == 413:
             raise RangeRefused(endpoint, method, 0, "HTTP 413, too large") from garbage
-        raise ChainUnavailable(f"{endpoint}: {method}: HTTP {status} without JSON") from garbage
+        said = reasons.of_status(status) if status in reasons.LOCKED_OUT else f"HTTP {status} without JSON"
+        raise ChainUnavailable(f"{endpoint}: {method}: {said}") from garbage
     if isinstance(answer, dict):
         fault = answer.get("error")
         if fault is not None:
             error = rpc_error(fault, endpoint, method, status)
-            if status in _LOCKED_OUT:  # no answer to this call, but to who asks
+            if status in reasons.LOCKED_OUT:  # no answer to this call, but to who asks
                 raise ChainUnavailable(f"{error} (HTTP {status})")
             raise error
         if "result" in answer:

@@ -17,6 +17,7 @@ from listener.chains.health import Health
 from listener.chains.limits import RangeLimit
 from listener.chains.pace import Pace
 from listener.chains.silence import Silence
+from listener.chains.websocket import WebsocketEndpoint
 from listener.chains.wire import RpcError, as_block
 from listener.errors import ChainUnavailable
 from listener.model import Block
@@ -92,6 +93,7 @@ class Member:
         self._chain = chain
         self._company = company
         self._opened = 0
+        self._failing = False
         self._metrics = metrics.RpcMetrics(chain, str(position))
         self.endpoint = make(self)
 
@@ -128,6 +130,7 @@ class Member:
             self._learn(error, now)
             raise
         self._metrics.took(time.monotonic() - now)
+        self._failing = False
         if self.pace.rate is not None:
             self.pace.answered()
         return result
@@ -164,6 +167,9 @@ class Member:
             self.on_wrong_chain(error)
         else:
             self._metrics.failed("unavailable")
+            if not self._failing and not isinstance(self.endpoint, WebsocketEndpoint):  # a line tells of itself
+                log.warning("endpoint.failed", chain=self._chain, endpoint=self.name, reason=str(error))
+            self._failing = True
             self.rest(now)
 
     def rest(self, now: float) -> None:

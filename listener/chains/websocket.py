@@ -15,6 +15,7 @@ import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from listener.chains import reasons
 from listener.chains.dialects import RangeRefused, RateLimited, WrongChain, retry_after_s, rpc_error
 from listener.chains.http import CALL_TIMEOUT_S, MAX_REPLY, check_chain_id
 from listener.errors import ChainUnavailable
@@ -115,8 +116,7 @@ class WebsocketEndpoint:
             raise ChainUnavailable(f"{self.name}: {method}: {type(error).__name__}") from error
         finally:
             self._pending.pop(call_id, None)
-            if not answer.cancel() and not answer.cancelled():
-                answer.exception()  # the line was lost while we were sending: nobody is left to ask, the loop need not
+            answer.cancel()  # it may have failed while we were sending: the loop need not miss who asks it why
 
     async def prove(self) -> None:
         """
@@ -240,6 +240,8 @@ def _reason(error: BaseException | None) -> str:
     if isinstance(error, ChainUnavailable):
         return str(error)
     if isinstance(error, InvalidStatus):
-        return f"HTTP {error.response.status_code}"
+        return reasons.of_status(error.response.status_code)
     code = getattr(getattr(error, "rcvd", None), "code", None)
-    return type(error).__name__ if code is None else f"{type(error).__name__} {code}"
+    if error is None or code is not None:
+        return f"{type(error).__name__} {code}"
+    return reasons.of_error(error)

@@ -8,6 +8,7 @@ from typing import Literal, ParamSpec
 from pydantic import SecretStr
 
 from listener.config import Config, Rule, load, matcher
+from listener.config.trigger import HttpTrigger, ScheduleTrigger
 from listener.errors import ConfigError, JournalError
 from listener.handlers import handler
 from listener.handlers import load as load_handlers
@@ -144,10 +145,20 @@ def _meaning(config: Config, rule: Rule) -> str:
         when = "every block" if trigger.every == 1 else f"every {trigger.every} blocks"
     elif isinstance(trigger, EpochTrigger):
         when = f"the {trigger.at} of every epoch of {trigger.length} blocks"
+    elif isinstance(trigger, HttpTrigger):
+        when = "when POST /task/execute asks for it,"
+    elif isinstance(trigger, ScheduleTrigger):
+        when = _plan(trigger)
     else:
-        event = made.filter.event.signature if made.filter else trigger.event
+        event = made.filter.event.signature if made and made.filter else trigger.event
         when = f"{event} of {trigger.contract}"
     return f"{rule.name}: {when} on {config.chain_of(rule).name}"
+
+
+def _plan(trigger: ScheduleTrigger) -> str:
+    if trigger.every is not None:
+        return f"every {trigger.every.total_seconds():.0f} s"
+    return f'"{trigger.cron}" in {trigger.timezone or "UTC"},'
 
 
 def _task(rule: Rule, folder: Path) -> str:

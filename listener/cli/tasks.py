@@ -103,10 +103,13 @@ def retry(
 
     Example: listener tasks retry 17
     """
+    from listener.config import load  # noqa: PLC0415
     from listener.journal import now_us, operator  # noqa: PLC0415
 
+    settings = load(config, os.environ, require_key=False)
+    homes = {rule.name: settings.chain_of(rule).name for rule in settings.rules}
     with writing(config) as connection:
-        done = operator.retry(connection, task, now_us(), re_execute=re_execute)
+        done = operator.retry(connection, task, now_us(), re_execute=re_execute, homes=homes)
     if done.has_new_payload and done.may_be_sent:
         typer.echo(
             f"warning: task {task}: its old payload may have been taken, the new one is a second effect", err=True

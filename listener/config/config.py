@@ -6,14 +6,17 @@ from typing import Any, ClassVar
 from pydantic import Field, ValidationInfo, model_validator
 
 from listener.config.aggregator import Aggregator
+from listener.config.attestation import Attestation
 from listener.config.chain import Chain
 from listener.config.contract import Contract
+from listener.config.election import RoundRobin
 from listener.config.http import Http
 from listener.config.journal import Journal
 from listener.config.logs import Logs
 from listener.config.performer import Performer
 from listener.config.rule import Rule
 from listener.config.surroundings import Surroundings
+from listener.config.trigger import HttpTrigger
 from listener.rules.nearest import suggestion
 from listener.rules.table import Table
 from listener.rules.triggers import EventTrigger
@@ -24,12 +27,13 @@ _NAMED = ("chains", "contracts")  # tables whose name is in the header
 class Config(Table):
     """Everything that the operator wrote."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset({"proofs", "attestation"})
+    not_yet: ClassVar[frozenset[str]] = frozenset({"proofs"})
 
     performer: Performer | None = None  # None where there are no rules, or nobody performs them
     chains: Mapping[str, Chain] = Field(default_factory=dict)
     contracts: Mapping[str, Contract] = Field(default_factory=dict)
     aggregator: Aggregator | None = None  # the same
+    attestation: Attestation | None = None
     journal: Journal
     http: Http
     logs: Logs
@@ -59,6 +63,13 @@ class Config(Table):
         return self.chains[self._chain_name(rule) or next(iter(self.chains))]
 
     @property
+    def attestation_chain(self) -> Chain | None:
+        """The chain of the attestation contract; None where there is none."""
+        if self.attestation is None:
+            return None
+        return self.chains[self.attestation.chain or next(iter(self.chains))]
+
+    @property
     def secrets(self) -> list[str]:
         """Every text that no log line and no stored reason may show."""
         urls = [endpoint for chain in self.chains.values() for endpoint in chain.endpoints]
@@ -78,16 +89,34 @@ class Config(Table):
     def _unknown_names(self) -> Iterator[str]:
         for contract in self.contracts.values():
             yield from self._unknown_chain(f"contracts.{contract.name}", contract.chain)
+        if self.attestation is not None:
+            yield from self._unknown_chain("attestation", self.attestation.chain)
         seen: set[str] = set()
         for rule in self.rules:
             if rule.name in seen:
                 yield f"rule {rule.name}: there are two rules of this name; rename one"
             seen.add(rule.name)
+            yield from self._shared_definition(rule)
+            if isinstance(rule.election, RoundRobin) and self.attestation is None:
+                yield (
+                    f"rule {rule.name}: election: round_robin reads the operators of the attestation contract; write "
+                    '[attestation] address = "0x…"'
+                )
             if not isinstance(rule.trigger, EventTrigger):
                 yield from self._unknown_chain(f"rule {rule.name}: trigger", rule.trigger.chain)
             elif rule.trigger.contract not in self.contracts:
                 wanted = rule.trigger.contract
                 yield f'rule {rule.name}: trigger: no contract "{wanted}"{suggestion(wanted, self.contracts)}'
+
+    def _shared_definition(self, rule: Rule) -> Iterator[str]:
+        """Find who shares an HTTP rule's number: a request names nothing else."""
+        if isinstance(rule.trigger, HttpTrigger):
+            for other in self.rules:
+                if other is not rule and other.task_definition_id == rule.task_definition_id:
+                    yield (
+                        f"rule {rule.name}: task_definition_id {rule.task_definition_id} is also that of rule "
+                        f"{other.name}, and a request names a rule of type http by it; give it a number of its own"
+                    )
 
     def _unknown_chain(self, place: str, name: str | None) -> Iterator[str]:
         if name is not None and name not in self.chains:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel, Secret, SecretStr
 
 from listener.config.aggregator import Aggregator
+from listener.config.attestation import Attestation
 from listener.config.chain import Chain
 from listener.config.config import Config
 from listener.config.contract import Contract
@@ -30,12 +31,14 @@ PREFIX = "LISTENER__"
 _TABLES: Mapping[str, type[Table]] = {
     "performer": Performer,
     "aggregator": Aggregator,
+    "attestation": Attestation,
     "journal": Journal,
     "http": Http,
     "logs": Logs,
 }
 _NAMED_TABLES: Mapping[str, type[Table]] = {"chains": Chain, "contracts": Contract}
 _BY_CHAIN = re.compile(r"(\d+)@([^,]+)")  # the form of the multi-chain examples: 17000@https://…,84532@https://…
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 
 Document = dict[str, Any]
 
@@ -128,11 +131,12 @@ def _as_variable(name: str) -> str:
 
 
 def _stack_values(document: Document, environ: Mapping[str, str]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Give the places that the stack's own variables stand for; ATTESTATION_CENTER_ADDRESS has none yet."""
+    """Give the places that the stack's own variables stand for."""
     if key := environ.get("PRIVATE_KEY_PERFORMER"):
         yield ("performer", "key"), key
     if url := environ.get("OTHENTIC_CLIENT_RPC_ADDRESS"):
         yield ("aggregator", "url"), url
+    yield from _attestation(document, environ.get("ATTESTATION_CENTER_ADDRESS", ""))
     chains = document.get("chains")
     if not isinstance(chains, dict) or not (text := environ.get("L2_RPC")):
         return
@@ -144,6 +148,24 @@ def _stack_values(document: Document, environ: Mapping[str, str]) -> Iterator[tu
             yield ("chains", name, "endpoints"), [by_id[chain["chain_id"]]]
         elif not by_id and len(chains) == 1:
             yield ("chains", name, "endpoints"), [text]
+
+
+def _attestation(document: Document, text: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Give the contract's address where it is clear which chain it is on; a list of them goes by the chains' ids."""
+    chains = document.get("chains")
+    if not isinstance(chains, dict):
+        return
+    by_id = {int(number): address for number, address in _BY_CHAIN.findall(text)}
+    found = [
+        (name, by_id[chain["chain_id"]])
+        for name, chain in chains.items()
+        if isinstance(chain, dict) and chain.get("chain_id") in by_id
+    ]
+    if len(found) == 1:
+        yield ("attestation", "chain"), found[0][0]
+        yield ("attestation", "address"), found[0][1]
+    elif _ADDRESS.fullmatch(text) and (len(chains) == 1 or "attestation" in document):
+        yield ("attestation", "address"), text
 
 
 def _set_default(document: Document, place: tuple[str, ...], value: Any) -> None:

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 _SECRET_KEYS = frozenset({"key", "token", "url", "endpoints", "env", "file"})
 _SECRET_TEXT = re.compile(r"://|[0-9a-fA-F]{40}")  # a URL, or digits as long as an address or a key
 _LONGEST_SHOWN = 60
-_TRIGGER_TYPES = frozenset({"block", "epoch", "event"})
+_TYPES = frozenset({"block", "epoch", "event", "schedule", "http", "round_robin", "fixed", "custom"})
 
 _EXPECTED = {
     "model_type": "a table",
@@ -71,10 +71,10 @@ def _shown(value: object, place: Place) -> str:
 
 
 def _without_tags(place: Place) -> Place:
-    """Leave out what is not in the document: the kind by which pydantic chose a trigger's model."""
+    """Leave out what is not in the document: the kind by which pydantic chose a model."""
     return tuple(
         part for before, part in zip((None, *place), place, strict=False)
-        if not (before == "trigger" and part in _TRIGGER_TYPES)
+        if not (before in ("trigger", "election") and part in _TYPES)
     )  # fmt: skip
 
 

@@ -3,15 +3,17 @@
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from listener.config.chain import Chain
 from listener.config.duration import Duration
+from listener.config.election import Election
 from listener.config.hold import Held, Hold
 from listener.config.name import Name
-from listener.rules.triggers import Blocks, EventTrigger, Trigger
+from listener.config.trigger import HttpTrigger, ScheduleTrigger, Trigger
+from listener.rules.triggers import Blocks, EventTrigger
 
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -25,13 +27,12 @@ def _module(value: str) -> str:
 class Rule(Held):
     """A trigger bound to a handler."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset({"election"})
-
     name: Name
     task: Annotated[str, AfterValidator(_module)]
     task_definition_id: int = Field(ge=0, le=65535)  # uint16 on chain
     trigger: Trigger
     blocks: Blocks | None = None
+    election: Election | None = None  # None: this operator performs every task
     on_reorg: Literal["rerun", "once"] | None = None  # None: by the kind of the trigger
     timeout_s: float = Field(default=30, gt=0)  # one execution
     max_attempts: int = Field(default=5, ge=1, le=10_000)  # executions; sends have no count
@@ -55,6 +56,30 @@ class Rule(Held):
                 raise ValueError("\n".join(lines))
         return self
 
+    @model_validator(mode="after")
+    def _fits_its_trigger(self) -> "Rule":
+        if self.is_asked:
+            keys = ("blocks", "on_reorg", "confirmations", "finality")
+            lines = [
+                f"{key} is for tasks that a block makes, and those of type {self.trigger.type} are not; leave it out"
+                for key in keys
+                if getattr(self, key) is not None
+            ]
+            if isinstance(self.trigger, HttpTrigger):
+                catching_up = self.model_fields_set & {"catch_up", "catch_up_after"}
+                lines += [
+                    f"{key}: a request is never late, so a rule of type http has no such key; remove it"
+                    for key in sorted(catching_up)
+                ]
+            if lines:
+                raise ValueError("\n".join(lines))
+        return self
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether no block makes its tasks, so that neither a reorg nor confirmations concern them."""
+        return isinstance(self.trigger, ScheduleTrigger | HttpTrigger)
+
     @property
     def reorg_policy(self) -> Literal["rerun", "once"]:
         """
@@ -67,4 +92,6 @@ class Rule(Held):
 
     def hold(self, chain: Chain) -> Hold:
         """Give what its tasks wait for: the rule's own word, else the chain's, else nothing."""
+        if self.is_asked:
+            return Hold()
         return self.own_hold or chain.own_hold or Hold()

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 
 from listener.errors import ConfigError
+from listener.handlers.body import body_model
+from listener.handlers.elector import elector
 from listener.handlers.module import import_from
 from listener.handlers.settings import settings_of
 
@@ -25,6 +27,8 @@ class Bound(Protocol):
     def task_definition_id(self) -> int: ...  # noqa: D102
     @property
     def settings(self) -> Mapping[str, Any]: ...  # noqa: D102
+    @property
+    def election(self) -> Any: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,9 @@ class Handler:
     validate: Callable[..., Any] | None
     settings: BaseModel | None  # the module's Settings; None where it has none
     is_async: bool  # False: execute blocks, and belongs in a thread of its own
-    validates_async: bool = False  # the same of validate
+    body: type[BaseModel] | None = None  # the module's Body, for HTTP triggers; None where it has none
+    elect: Callable[..., Any] | None = None  # the rule's own election; None where it has none
+    validates_async: bool = False  # as is_async, of validate
 
 
 def load(rules: Iterable[Bound], folder: Path) -> dict[str, Handler]:
@@ -85,6 +91,8 @@ def handler(rule: Bound, folder: Path) -> Handler:
         validate=validate,
         settings=settings_of(module, rule.settings),
         is_async=inspect.iscoroutinefunction(execute),
+        body=body_model(module),
+        elect=elector(getattr(rule.election, "function", None), folder),
         validates_async=inspect.iscoroutinefunction(validate),
     )
 
@@ -127,8 +135,9 @@ def _ambiguous(rules: Iterable[Bound], handlers: Mapping[str, Handler]) -> Itera
         pair = (handlers[rule.name], handlers[other.name])
         if all(one.validate is None for one in pair):
             continue
-        if (rule.task, pair[0].settings) != (other.task, pair[1].settings):
+        if (rule.task, pair[0].settings, rule.election) != (other.task, pair[1].settings, other.election):
             yield (
                 f"rule {rule.name}: task_definition_id {rule.task_definition_id} is also that of rule {other.name}, "
-                f"with another task or other settings, and its tasks are validated; give it a number of its own"
+                f"with another task, other settings or another election, and its tasks are validated; "
+                f"give it a number of its own"
             )

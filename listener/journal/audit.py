@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select, update
 from listener.errors import Overtaken
 from listener.journal import incidents
 from listener.journal.incidents import Kind
-from listener.journal.schema import blocks, chains, tasks
+from listener.journal.schema import blocks, chains, of_a_block, tasks
 from listener.journal.walk import Walk
 from listener.model import Occasion
 
@@ -78,6 +78,7 @@ def write(connection: Connection, *, walk: Walk, sweep: Sweep, chain_id: int, no
 def _differs(connection: Connection, chain: str, occasion: Occasion) -> bool:
     number, found = occasion.block.number, occasion.block.hash
     walked = select(blocks.c.hash).where(blocks.c.chain == chain, blocks.c.number == number)
-    fired = select(tasks.c.block_hash).where(tasks.c.chain == chain, tasks.c.block_number == number, tasks.c.canonical)
+    at_it = (tasks.c.chain == chain, tasks.c.block_number == number, tasks.c.canonical, of_a_block)
+    fired = select(tasks.c.block_hash).where(*at_it)
     ours = {*connection.execute(walked).scalars(), *connection.execute(fired).scalars()}
     return bool(ours) and ours != {found}

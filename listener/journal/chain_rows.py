@@ -7,7 +7,7 @@ from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from listener.journal import incidents
 from listener.journal.incidents import Kind
-from listener.journal.schema import blocks, chains, rules, tasks
+from listener.journal.schema import blocks, chains, of_a_block, rules, tasks
 from listener.journal.work import as_text
 from listener.model import Cursor, State
 
@@ -33,7 +33,7 @@ def find(connection: Connection, *, chain: str) -> ChainRow | None:
         name=row.name,
         chain_id=row.chain_id,
         genesis=row.genesis,
-        cursor=Cursor(row.number, row.hash),
+        cursor=Cursor(row.number, row.hash, row.timestamp),
         final=row.final,
         halted=row.halted,
     )
@@ -68,6 +68,7 @@ def begin(connection: Connection, *, row: ChainRow, now: int) -> None:
             genesis=row.genesis,
             number=row.cursor.number,
             hash=row.cursor.hash,
+            timestamp=row.cursor.timestamp,
             head=row.cursor.number,
             final=row.final,
             audited=row.cursor.number,
@@ -135,7 +136,7 @@ def open_blocks(connection: Connection, *, chain: str) -> dict[bytes, int]:
     states = (State.PENDING, State.RUNNING, State.READY)
     rows = connection.execute(
         select(tasks.c.block_hash, tasks.c.block_number)
-        .where(tasks.c.chain == chain, tasks.c.canonical)
+        .where(tasks.c.chain == chain, tasks.c.canonical, of_a_block)
         .where(or_(tasks.c.state.in_(states), tasks.c.block_number > final))
         .distinct()
     )

@@ -10,7 +10,7 @@ counted, so that a task which kills the process is not tried for ever.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, func, select, true, update
+from sqlalchemy import ColumnElement, Connection, Integer, Update, and_, bindparam, func, select, true, update
 
 from listener.journal import lease as shared
 from listener.journal.digests import conflicts_of
@@ -47,6 +47,8 @@ _COLUMNS = (
     tasks.c.transaction_hash,
     tasks.c.log_index,
     tasks.c.log,
+    tasks.c.due,
+    tasks.c.body,
     tasks.c.task_definition_id,
     tasks.c.attempts,
 )
@@ -119,6 +121,7 @@ def _ending(which: ColumnElement[bool], **claim: Any) -> Update:
             error=bindparam("why"),
             not_before=bindparam("later"),
             settled_at=bindparam("ended"),
+            attempts=tasks.c.attempts - bindparam("uncounted", type_=Integer),
             claim=tasks.c.claim + 1,
             **claim,
         )
@@ -230,6 +233,7 @@ def end(connection: Connection, ended: Sequence[Ended], now: int, lease: Lease =
                 "to": item.state,
                 "why": as_text(item.reason),
                 "later": item.not_before,
+                "uncounted": int(item.uncounted),
                 "ended": None if item.state == State.PENDING else now,
                 **lease.bound,
             }
@@ -253,7 +257,7 @@ def release(connection: Connection, lease: Lease = ALONE) -> None:
 
 def _claimed(row: Sequence[Any]) -> Claimed:
     task_id, held, key, rule, trigger, chain, number, block, timestamp, *found, definition, attempts = row
-    epoch, transaction, index, log = found
+    epoch, transaction, index, log, due, body = found
     return Claimed(
         id=task_id,
         claim=held,
@@ -266,6 +270,8 @@ def _claimed(row: Sequence[Any]) -> Claimed:
         block_timestamp=timestamp,
         epoch=epoch,
         log=None if log is None else unpacked(log, number, block, transaction, index),
+        due=due,
+        body=body,
         task_definition_id=definition,
         attempt=attempts,
     )

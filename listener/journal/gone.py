@@ -7,21 +7,13 @@ the caller's transaction.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from sqlalchemy import Connection, delete, func, select, update
 
 from listener.journal.schema import in_state, rules, tasks
 from listener.model import State
 
-
-class HasChain(Protocol):
-    """What is to be known of a rule: the chain whose tasks are its own, None for those of any."""
-
-    @property
-    def chain(self) -> str | None:
-        """The chain's name."""
-        ...
+Homes = Mapping[str, str | None]  # for each rule of the configuration the chain of its tasks; None: any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,15 +26,15 @@ class Gone:
     expired: int
 
 
-def reason(known: Mapping[str, HasChain], rule: str, chain: str) -> str | None:
+def reason(homes: Homes, rule: str, chain: str) -> str | None:
     """Say why nobody executes a rule's tasks of a chain; None where somebody does."""
-    if rule not in known:
+    if rule not in homes:
         return f'the rule "{rule}" is no longer in the configuration'
-    at = known[rule].chain
+    at = homes[rule]
     return None if at is None or at == chain else f'the rule "{rule}" is on chain {at} now, not on {chain}'
 
 
-def end(connection: Connection, known: Mapping[str, HasChain], now: int) -> list[Gone]:
+def end(connection: Connection, homes: Homes, now: int) -> list[Gone]:
     """
     End what is pending of rules that are gone, and forget since when they applied: back again, they are new.
 
@@ -50,13 +42,13 @@ def end(connection: Connection, known: Mapping[str, HasChain], now: int) -> list
     """
     applied = connection.execute(select(rules.c.name, rules.c.chain)).all()
     for row in applied:
-        if reason(known, row.name, row.chain) is not None:
+        if reason(homes, row.name, row.chain) is not None:
             connection.execute(delete(rules).where(rules.c.name == row.name))
     pending = in_state(State.PENDING)
     counted = select(tasks.c.rule, tasks.c.chain, func.count().label("expired")).where(pending)
     found = []
     for row in connection.execute(counted.group_by(tasks.c.rule, tasks.c.chain)).all():
-        why = reason(known, row.rule, row.chain)
+        why = reason(homes, row.rule, row.chain)
         if why is None:
             continue
         values = {"state": State.EXPIRED, "claim": tasks.c.claim + 1, "error": why, "settled_at": now}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, insert, select, update
 
 from listener.errors import ConfigError, NotPossible
+from listener.journal import plans
 from listener.journal.schema import chains, facts, tasks
 from listener.model import State
 
@@ -79,6 +80,7 @@ def release(connection: Connection, resume_at: str | None, now: int) -> int:
         return 0
     for chain in connection.execute(select(chains.c.name)).scalars().all():
         _put(connection, f"gap {chain}", _TO_HEAD)
+    plans.leave_gap(connection, now // 1_000_000)
     open_states = (State.PENDING, State.RUNNING, State.READY)
     values = {"state": State.EXPIRED, "claim": tasks.c.claim + 1, "error": IN_BACKUP, "settled_at": now}
     return connection.execute(update(tasks).where(tasks.c.state.in_(open_states)).values(values)).rowcount

@@ -21,8 +21,22 @@ from sqlalchemy import Connection, Engine
 from listener import metrics
 from listener.config import Url
 from listener.errors import JournalError, Overtaken
-from listener.journal import audit, chain_rows, endings, execution, gone, held, incidents, lease, measure, removal
+from listener.journal import asked as asking
+from listener.journal import (
+    audit,
+    chain_rows,
+    endings,
+    execution,
+    gone,
+    held,
+    incidents,
+    lease,
+    measure,
+    plans,
+    removal,
+)
 from listener.journal.appender import RuleFacts, known_keys
+from listener.journal.asked import Asked, Taken
 from listener.journal.claims import Claims
 from listener.journal.database import open_engine, upgrade
 from listener.journal.endings import Ending
@@ -30,7 +44,9 @@ from listener.journal.gone import Gone
 from listener.journal.held import Past
 from listener.journal.lease import ALONE, Lease
 from listener.journal.lock import OwnerLock
+from listener.journal.plans import Plan
 from listener.journal.removal import Removed
+from listener.journal.schema import tasks
 from listener.journal.sending import Outbox
 from listener.journal.session import Session, SharedSession
 from listener.journal.walk import Walk
@@ -39,6 +55,8 @@ from listener.journal.writer import Writer
 from listener.model import Cursor, State
 
 log = structlog.get_logger()
+
+_Answer = tuple[list[Taken], list[Ending], list[Claimed]]  # to who asked
 
 
 def now_us() -> int:
@@ -71,6 +89,7 @@ class Journal:
         self._renewal: asyncio.TimerHandle | None = None
         self.frontiers: dict[str, Frontier] = {}  # by chain: what is released to the runner follows from it
         self.cursors: dict[str, Cursor] = {}
+        self._walked: dict[str, asyncio.Event] = {}  # by chain: who waits until it has a cursor
         self.looked: set[str] = set()  # chains whose cursor was compared since we started
         self.on_pending: Callable[[Iterable[str] | None], None] = lambda _rules: None
         self.on_claimed: Callable[[Sequence[Claimed]], None] = lambda _tasks: None
@@ -161,7 +180,7 @@ class Journal:
 
         def work(connection: Connection) -> tuple[list[Gone], list[Ending]]:
             now = now_us()
-            found = gone.end(connection, self._walk.rules, now)
+            found = gone.end(connection, self._walk.homes, now)
             return found, endings.find(connection, now, State.EXPIRED) if found else []
 
         found, ended = await self._writer.run(work, durable=True)
@@ -368,6 +387,8 @@ class Journal:
         self.cursors[chain] = cursor
         self.frontiers[chain] = frontier
         metrics.of_chain(chain).stand(cursor.number, frontier.head)
+        if (waiting := self._walked.pop(chain, None)) is not None:
+            waiting.set()
 
     async def refresh(self, chain: str) -> None:
         """Stand where another process has taken a chain's cursor meanwhile; not while the chain is being walked."""
@@ -403,6 +424,64 @@ class Journal:
         """Write that a chain can be read again."""
         await self._writer.run(partial(incidents.end, kind=incidents.Kind.RECONNECT, chain=chain, now=now_us()))
 
+    # What a schedule or a request does
+
+    async def ask(self, asked: Asked) -> Taken:
+        """
+        Append a task that no block makes, unless there is one of its cause; what HTTP asks for is synced to disk.
+
+        Waits until the chain has a cursor, for ever where the chain cannot be read: who cannot wait sets a timeout.
+        """
+        (taken,) = await self._ask([asked], None, durable=asked.trigger == "http")
+        return taken
+
+    async def adopt_schedules(self, fingerprints: Mapping[str, str], now: int) -> dict[str, Plan]:
+        """Return by rule where each schedule stands; one that is new or was changed begins ``now``, in Unix seconds."""
+        return await self._writer.run(partial(plans.adopt, fingerprints=fingerprints, now=now), durable=True)
+
+    async def plan(self, rule: str, asked: Sequence[Asked], plan: Plan) -> list[Taken]:
+        """Append the tasks of planned times, and how far the rule is planned with them; waits as ``ask`` does."""
+        return await self._ask(asked, (rule, plan), durable=False)
+
+    async def _ask(self, asked: Sequence[Asked], plan: tuple[str, Plan] | None, *, durable: bool) -> list[Taken]:
+        def work(connection: Connection) -> _Answer | None:
+            now = now_us()
+            made: list[Taken] = []
+            for each in asked:
+                taken = asking.append(connection, each, self._walk.rules[each.rule].task_definition_id, now)
+                if taken is None:  # the first of them already: they are of one chain
+                    return None
+                made.append(taken)
+            if plan is not None:
+                plans.put(connection, *plan)
+            dead = [to.task for each, to in zip(asked, made, strict=True) if to.is_new and each.expired is not None]
+            ended = endings.find(connection, now, State.EXPIRED, where=[tasks.c.id.in_(dead)]) if dead else []
+            return made, ended, self._claims.serve(connection, rules, now)
+
+        rules = {each.rule for each in asked}
+        chain = asked[0].chain
+        while True:
+            walked = self._walked.setdefault(chain, asyncio.Event())
+            done = self._writer.submit(work, durable=durable)
+            done.add_done_callback(partial(self._on_asked, rules, chain))
+            # Shielded: a caller that goes away must not take along what a standing claim brought.
+            answer = await asyncio.shield(done)
+            if answer is not None:
+                return answer[0]
+            await walked.wait()
+
+    def _on_asked(self, rules: set[str], chain: str, done: asyncio.Future["_Answer | None"]) -> None:
+        if done.cancelled() or done.exception() is not None or (answer := done.result()) is None:
+            return
+        made, ended, claimed = answer
+        new = sum(taken.is_new for taken in made)
+        metrics.of_chain(chain).journaled(new)
+        endings.tell(ended)
+        if claimed:
+            self.on_claimed(claimed)
+        if new - len(ended) > len(claimed):
+            self.on_pending(rules)
+
     # What the runner does
 
     async def claim(self, due: Sequence[Due]) -> list[list[Claimed]]:
@@ -414,9 +493,9 @@ class Journal:
             return expired, [self._claims.take(connection, item, now) for item in due]
 
         expired, claimed = await self._writer.run(work)
-        for item, tasks in zip(due, expired, strict=True):
-            if tasks:
-                self.on_expired(item.rule, tasks)
+        for item, old in zip(due, expired, strict=True):
+            if old:
+                self.on_expired(item.rule, old)
         return claimed
 
     async def claim_suspect(self, due: Sequence[Due]) -> Claimed | None:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from listener.errors import NotPossible
-from listener.journal import held
+from listener.journal import gone, held
 from listener.journal.schema import replaced, tasks
 from listener.journal.work import Sent
 from listener.model import State
@@ -21,7 +21,7 @@ from listener.model import State
 _pair = tasks.alias("pair")
 _PAYLOAD = ("proof_of_task", "data", "performer", "digest", "signature")
 _COLUMNS = (
-    *(tasks.c.id, tasks.c.rule, tasks.c.state, tasks.c.canonical, tasks.c.paired_id, tasks.c.error),
+    *(tasks.c.id, tasks.c.rule, tasks.c.chain, tasks.c.state, tasks.c.canonical, tasks.c.paired_id, tasks.c.error),
     *(tasks.c.sends, tasks.c.sent_at, *(tasks.c[name] for name in _PAYLOAD)),
     select(_pair.c.id).where(_pair.c.paired_id == tasks.c.id, _pair.c.canonical).exists().label("is_paired"),
 )
@@ -42,7 +42,9 @@ class Decided:
     may_be_sent: bool = False  # a send of the payload that it had may have begun
 
 
-def retry(connection: Connection, task_id: int, now: int, *, re_execute: bool = False) -> Decided:
+def retry(
+    connection: Connection, task_id: int, now: int, *, re_execute: bool = False, homes: gone.Homes | None = None
+) -> Decided:
     """
     Let a task that ended be tried again: executed where it has no payload, else sent with the same bytes.
 
@@ -51,6 +53,7 @@ def retry(connection: Connection, task_id: int, now: int, *, re_execute: bool = 
         task_id: the task's id.
         now: microseconds since the epoch.
         re_execute: set a payload aside, in ``replaced``, and execute the task for a new one.
+        homes: of the rules in the configuration; None where it is not known.
 
     Raises:
         NotPossible: there is no such task, or its state forbids it; nothing is written.
@@ -61,6 +64,9 @@ def retry(connection: Connection, task_id: int, now: int, *, re_execute: bool = 
     row = _find(connection, task_id)
     _check_retry(row, re_execute=re_execute)
     execute = row.signature is None or re_execute
+    nobody = None if homes is None or not execute else gone.reason(homes, row.rule, row.chain)
+    if nobody is not None:
+        raise NotPossible(f"task {row.id} would never be executed: {nobody}; put it back, and retry the task then")
     values: dict[str, Any] = {"not_before": 0, "error": None, "settled_at": None, "late": False}
     if execute:
         # Asked for today: max_age counts from here, and so do the attempts.

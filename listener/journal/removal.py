@@ -19,6 +19,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, select
 
 from listener.journal import held
+from listener.journal.asked import ASKED
 from listener.journal.schema import chains, incidents, replaced, tasks
 from listener.model import State
 
@@ -65,7 +66,8 @@ def remove_tasks(connection: Connection, after: int, oldest: int) -> Removed:
     if ids:
         connection.execute(delete(replaced).where(replaced.c.task_id.in_(ids)))
         connection.execute(delete(tasks).where(tasks.c.id.in_(ids)))
-    highest = {row.chain: row.block_number for row in sorted(gone, key=lambda row: row.block_number)}
+    of_blocks = (row for row in gone if row.trigger not in ASKED)
+    highest = {row.chain: row.block_number for row in sorted(of_blocks, key=lambda row: row.block_number)}
     for chain, number in highest.items():
         if number > held.past(connection, chain).removed:
             held.remember_removed(connection, chain, number)
@@ -84,6 +86,8 @@ def remove_incidents(connection: Connection, oldest: int) -> int:
 
 def _is_done_with(row: Any, settled: dict[str, Any]) -> bool:
     """Tell whether nothing can ask for an ended row again."""
+    if row.trigger in ASKED:
+        return True
     if row.orphaned or row.is_paired or row.paired_id is not None or row.chain not in settled:
         return False
     chain = settled[row.chain]

@@ -38,6 +38,7 @@ chains = Table(
     Column("genesis", LargeBinary(32), nullable=False),  # tells a restarted local chain from a reorganised one
     Column("number", BigInteger, nullable=False),  # the cursor …
     Column("hash", LargeBinary(32), nullable=False),  # … and its hash
+    Column("timestamp", BigInteger),  # … and its time, Unix seconds; NULL until its header was read
     Column("head", BigInteger, nullable=False),  # newest block seen when the cursor was written
     Column("final", BigInteger, nullable=False),  # no block up to here is ever replaced
     Column("halted", Text),  # why the chain is not followed, or NULL
@@ -81,6 +82,8 @@ tasks = Table(
     Column("transaction_hash", LargeBinary(32)),
     Column("log_index", Integer),
     Column("log", LargeBinary),  # JSON [address, [topic, …], data], lower-case hex: decoded where it is used
+    Column("due", BigInteger),  # Unix seconds: the planned time, or the arrival; NULL where a block was the cause
+    Column("body", Text),  # JSON: what an HTTP request said
     Column("task_definition_id", Integer, nullable=False),
     Column("proof_of_task", Text),
     Column("data", LargeBinary),
@@ -144,6 +147,9 @@ facts = Table("facts", metadata, Column("name", String(96), primary_key=True), C
 
 
 _CHUNK = 500  # values in one IN list: SQLite takes 32766, and a plan is cheap
+
+# What no block made is no block's: a reorg, a rewind and the audit leave it alone, though it names one.
+of_a_block = tasks.c.trigger.not_in(("schedule", "http"))
 
 
 def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -26,7 +26,7 @@ from listener.journal.held import IN_GAP, forget
 from listener.journal.incidents import Kind
 from listener.journal.late import Late
 from listener.journal.pairs import CAUSE, Cause, first_indexes
-from listener.journal.schema import HELD_BACK, blocks, chains, chunks, tasks
+from listener.journal.schema import HELD_BACK, blocks, chains, chunks, of_a_block, tasks
 from listener.journal.statement import Statement
 from listener.journal.work import Step, Written
 from listener.model import State
@@ -40,7 +40,10 @@ _MOVE = Statement(
         chains.c.number == bindparam("after_number"),
         chains.c.hash == bindparam("after_hash"),
     )
-    .values({name: bindparam(name) for name in ("number", "hash", "head", "final", "updated_at")} | {"halted": None})
+    .values(
+        {name: bindparam(name) for name in ("number", "hash", "timestamp", "head", "final", "updated_at")}
+        | {"halted": None}
+    )
 )
 _LINK = Statement(insert(blocks).values({name: bindparam(name) for name in ("chain", "number", "hash")}))
 
@@ -59,6 +62,7 @@ class Walk:
     shared: bool = False
     late: Late = field(init=False)
     appender: Appender = field(init=False)
+    homes: gone.Homes = field(init=False)
     _whole: set[str] = field(default_factory=set)  # chains without rows of blocks that left them
     _going: set[str] = field(default_factory=set)  # chains on which no halt of an earlier process is open
 
@@ -66,6 +70,7 @@ class Walk:
         catching_up = {name: rule.catch_up for name, rule in self.rules.items() if rule.catch_up is not None}
         self.late = Late(catching_up, shared=self.shared)
         self.appender = Appender(self.rules, self.late)
+        self.homes = {name: rule.chain for name, rule in self.rules.items()}
 
     def write(self, connection: Connection, step: Step, chain_id: int, now: int) -> Written:
         """
@@ -158,7 +163,7 @@ class Walk:
             )
 
     def _take_off(self, connection: Connection, these: ColumnElement[bool], now: int) -> tuple[int, int]:
-        on_chain = and_(these, tasks.c.canonical)
+        on_chain = and_(these, tasks.c.canonical, of_a_block)
         columns = (tasks.c.id, tasks.c.state, tasks.c.digest, tasks.c.sent_at, tasks.c.retried_at)
         rows = connection.execute(select(*columns).where(on_chain)).all()
         sent = [row.id for row in rows if self._may_be_sent(row)]
@@ -227,7 +232,7 @@ class Walk:
         dead = [row_id for row_id in in_gap if row_id not in conflicts]
         _set(connection, dead, state=State.EXPIRED, error=IN_GAP, settled_at=now)
         for rule in {row.rule for row in unsigned}:
-            if (reason := gone.reason(self.rules, rule, step.chain)) is not None:
+            if (reason := gone.reason(self.homes, rule, step.chain)) is not None:
                 orphaned = [row.id for row in unsigned if row.rule == rule and row.id not in dead]
                 _set(connection, orphaned, state=State.EXPIRED, error=reason, settled_at=now)
         return len(rows) - len(cancelled) + len(back), len(orphans)
@@ -238,6 +243,7 @@ class Walk:
         values = {
             "number": step.cursor.number,
             "hash": step.cursor.hash,
+            "timestamp": step.cursor.timestamp,
             "head": step.frontier.head,
             "final": step.frontier.final,
             "updated_at": now,

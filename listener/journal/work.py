@@ -94,6 +94,8 @@ class Claimed:
     block_timestamp: int
     epoch: int | None
     log: Log | None
+    due: int | None = None  # Unix seconds: what was planned, or asked for; None where a block was the cause
+    body: str | None = None  # JSON
     task_definition_id: int  # as journaled: it is sent with the payload, whatever the rule says by now
     attempt: int
 
@@ -111,13 +113,14 @@ class Ended:
     """
     A claimed task's end without a payload, or its way back to ``pending``.
 
-    ``not_before`` (microseconds since the epoch) is only for ``pending``.
+    ``not_before`` (microseconds since the epoch) and ``uncounted``, of the attempt, are only for ``pending``.
     """
 
     task: Claimed
     state: str
     reason: str
     not_before: int = 0
+    uncounted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,20 +1,16 @@
 """
-The ``trigger`` and ``blocks`` tables of a rule: what they say, and on which blocks they fire.
+The ``trigger`` tables that blocks fire, and ``blocks``: what they say, and on which blocks.
 
-Schedule and HTTP triggers are words of the configuration too, but not available yet, and refused.
+Triggers that no block makes are in ``config/trigger.py``.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from listener.rules.nearest import suggestion
 from listener.rules.progression import Progression
 from listener.rules.table import LARGEST, Table
-
-_KNOWN = ("block", "epoch", "event")
-_NOT_YET = ("schedule", "http")
 
 
 class Blocks(Table):
@@ -68,22 +64,3 @@ class EventTrigger(Table):
     contract: str
     event: str  # "Name", or "Name(uint256,address)" where the ABI holds several of one name
     where: Mapping[str, Any] = Field(default_factory=dict)  # typed from the ABI, see where.py
-
-
-def _known_type(table: Any) -> Any:
-    """Name a missing, unknown or coming type in our own words; pydantic's speak of tags and discriminators."""
-    if not isinstance(table, Mapping):
-        return table
-    kind = table.get("type")
-    if kind is None:
-        raise ValueError(f"type is missing; known: {', '.join(_KNOWN)}")
-    if kind in _NOT_YET:
-        raise ValueError(f'type = "{kind}": not available yet')
-    if kind not in _KNOWN:
-        raise ValueError(f'unknown type "{kind}"{suggestion(str(kind), _KNOWN)}')
-    return table
-
-
-Trigger = Annotated[
-    BlockTrigger | EpochTrigger | EventTrigger, Field(discriminator="type"), BeforeValidator(_known_type)
-]

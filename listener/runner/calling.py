@@ -20,9 +20,7 @@ _left_behind: set[threading.Thread] = set()  # touched on the handlers' loop alo
 
 async def call(function: Callable[..., Any], *args: Any, is_async: bool, timeout_s: float, rule: str) -> Any:
     """
-    Call a function of the user's and return what it returns; what it raises passes through.
-
-    ``rule`` names the thread of an ordinary function.
+    Call a function of the user's within its time.
 
     Raises:
         HandlerTimeout: its time is over.
@@ -30,13 +28,16 @@ async def call(function: Callable[..., Any], *args: Any, is_async: bool, timeout
     timer = asyncio.timeout(timeout_s)
     try:
         async with timer:
-            if is_async:
-                return await function(*args)
-            return await _in_thread(function, rule, *args)
+            return await run(function, *args, is_async=is_async, rule=rule)
     except TimeoutError:
         if not timer.expired():
             raise  # the function's own
         raise HandlerTimeout(f"no result within timeout_s = {timeout_s:g}") from None
+
+
+async def run(function: Callable[..., Any], *args: Any, is_async: bool, rule: str) -> Any:
+    """Call a function of the user's and return what it returns; ``rule`` names the thread of an ordinary one."""
+    return await function(*args) if is_async else await _in_thread(function, rule, *args)
 
 
 def left_behind() -> int:
@@ -58,7 +59,7 @@ async def _in_thread(function: Callable[..., Any], rule: str, *args: Any) -> Any
         if not ended.done():
             ended.set_result((result, error))
 
-    def run() -> None:
+    def begin() -> None:
         result, error = None, None
         try:
             result = function(*args)
@@ -67,7 +68,7 @@ async def _in_thread(function: Callable[..., Any], rule: str, *args: Any) -> Any
         with suppress(RuntimeError):  # the loop is closed: nobody waits any longer
             loop.call_soon_threadsafe(settle, result, error)
 
-    thread = threading.Thread(target=run, name=f"handler {rule}", daemon=True)
+    thread = threading.Thread(target=begin, name=f"handler {rule}", daemon=True)
     thread.start()
     try:
         result, error = await ended

@@ -6,22 +6,24 @@ Runs on the handlers' loop. Whatever a handler raises ends here, as a value.
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
 import structlog
+from eth_utils.address import is_address, to_checksum_address
 from hexbytes import HexBytes
 
 from listener.config import Hold, Rule
-from listener.errors import BadTaskResult, HandlerFailed
-from listener.handlers import Handler
+from listener.errors import BadTaskResult, ElectionFailed, HandlerFailed, HandlerTimeout
+from listener.handlers import Handler, read_body
 from listener.journal import Claimed
 from listener.model import ChainReader, Finder, TaskContext, TaskResult, Trigger
 from listener.rules.abi import UndecodableLog
 from listener.rules.matcher import Matcher
-from listener.runner.calling import STOPPING, call, described
+from listener.runner.calling import STOPPING, described, run
 
 log = structlog.get_logger()
 
@@ -34,12 +36,14 @@ class Work:
     """What the runner needs of one rule."""
 
     rule: Rule
-    matcher: Matcher
+    chain: str
+    matcher: Matcher | None  # None: no block makes its tasks
     handler: Handler
     hold: Hold
     chain_id: int
     reader: ChainReader
     finder: Finder
+    elect: Callable[[TaskContext[Any]], Awaitable[str]] | None = None  # None: every task is ours
 
     @property
     def judges_itself(self) -> bool:
@@ -53,19 +57,27 @@ class Outcome:
 
     task: Claimed
     result: TaskResult | None
-    failure: HandlerFailed | None
+    failure: HandlerFailed | ElectionFailed | None
     took_s: float
+    skipped: str = "nothing to do"  # why there is nothing to do
+    executed: bool = True  # False: its election was as far as it came
+
+
+class NotElected(Exception):
+    """It is another operator's turn."""
 
 
 async def execute(task: Claimed, work: Work, http: aiohttp.ClientSession, performer: str) -> Outcome:
     """Run the handler within its rule's time; every failure becomes part of the outcome."""
     begun = time.monotonic()
     result: TaskResult | None = None
-    failure: HandlerFailed | None = None
+    failure: HandlerFailed | ElectionFailed | None = None
     try:
         result = _checked(await _call(task, work, http, performer), task.rule)
-    except HandlerFailed as error:
+    except (HandlerFailed, ElectionFailed) as error:
         failure = error
+    except NotElected as error:
+        return Outcome(task, None, None, time.monotonic() - begun, skipped=str(error), executed=False)
     except UndecodableLog as error:
         failure = HandlerFailed(f"the log does not fit the contract's ABI: {error}")
     except GeneratorExit:
@@ -75,7 +87,8 @@ async def execute(task: Claimed, work: Work, http: aiohttp.ClientSession, perfor
             raise  # it is ours; a handler may cancel its own task as well, and leave it so
         log.debug("handler.raised", rule=task.rule, task=task.id, exc_info=True)
         failure = HandlerFailed(described(error))
-    return Outcome(task, result, failure, time.monotonic() - begun)
+    reached = not isinstance(failure, ElectionFailed)
+    return Outcome(task, result, failure, time.monotonic() - begun, executed=reached)
 
 
 async def _call(task: Claimed, work: Work, http: aiohttp.ClientSession, performer: str) -> Any:
@@ -91,13 +104,45 @@ async def _call(task: Claimed, work: Work, http: aiohttp.ClientSession, performe
         reader=work.reader,
         ends_at=time.monotonic() + rule.timeout_s,
     )
-    handler = work.handler
-    return await call(handler.execute, context, is_async=handler.is_async, timeout_s=rule.timeout_s, rule=rule.name)
+    timer = asyncio.timeout(rule.timeout_s)
+    reading = False
+    try:
+        async with timer:
+            if work.elect is not None:
+                reading = work.handler.elect is None
+                await _check_turn(work.elect, context, performer)
+                reading = False
+            return await run(work.handler.execute, context, is_async=work.handler.is_async, rule=rule.name)
+    except TimeoutError:
+        if not timer.expired():
+            raise  # the handler's own
+        if reading:
+            raise ElectionFailed(f"the operators were not read within timeout_s = {rule.timeout_s:g}") from None
+        raise HandlerTimeout(f"no result within timeout_s = {rule.timeout_s:g}") from None
+
+
+async def _check_turn(
+    elect: Callable[[TaskContext[Any]], Awaitable[str]], context: TaskContext[Any], performer: str
+) -> None:
+    """
+    Make sure that the task is ours.
+
+    Raises:
+        NotElected: it is another's.
+        ElectionFailed: that cannot be known now.
+        BadTaskResult: the user's own election named nobody.
+    """
+    elected = await elect(context)
+    if not isinstance(elected, str) or not is_address(elected):
+        raise BadTaskResult(f"rule {context.trigger.rule}: elect returned {elected!r:.50}, which is no address")
+    if elected.lower() != performer.lower():
+        who = "nobody" if int(elected, 16) == 0 else f"operator {to_checksum_address(elected)}"
+        raise NotElected(f"not elected: it is the turn of {who} at block {context.trigger.block_number}")
 
 
 def _trigger(task: Claimed, work: Work) -> Trigger:
     event = None
-    if task.log is not None and work.matcher.filter is not None:
+    if task.log is not None and work.matcher is not None and work.matcher.filter is not None:
         event = work.matcher.filter.decode(task.log)
     return Trigger(
         rule=task.rule,
@@ -108,7 +153,8 @@ def _trigger(task: Claimed, work: Work) -> Trigger:
         block_timestamp=task.block_timestamp,
         epoch=task.epoch,
         event=event,
-        due=datetime.fromtimestamp(task.block_timestamp, UTC),
+        body=None if task.body is None else read_body(work.handler.body, task.body),
+        due=datetime.fromtimestamp(task.block_timestamp if task.due is None else task.due, UTC),
     )
 
 

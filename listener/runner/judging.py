@@ -101,7 +101,7 @@ async def _judge(
 def _context(
     work: Work, claim: Claim, http: aiohttp.ClientSession, performer: str | None, patience_s: float
 ) -> ClaimContext[Any]:
-    scope = Scope(rule=work.rule.name, chain=work.matcher.chain, chain_id=work.chain_id)
+    scope = Scope(rule=work.rule.name, chain=work.chain, chain_id=work.chain_id)
     return ClaimContext(
         trigger=cast("Trigger", scope),
         key=claim.key,

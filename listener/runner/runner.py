@@ -16,7 +16,7 @@ import structlog
 
 from listener import metrics
 from listener.config import Hold
-from listener.errors import BadTaskResult
+from listener.errors import BadTaskResult, ElectionFailed
 from listener.journal import Claimed, Due, Ended, Journal, Signed, now_us
 from listener.logs import redacted
 from listener.model import Claim, Judgement, State, Verdict
@@ -28,6 +28,7 @@ log = structlog.get_logger()
 
 SECOND = 1_000_000  # in the journal's microseconds
 LONGEST_PAUSE_S = 60.0
+ELECTION_PAUSE_S = 2.0
 POLL_S = 5.0  # polling is the fallback of the wake-up
 
 
@@ -50,6 +51,7 @@ class Runner:
         self._polled_at = 0.0  # on the loop's clock
         self._suspect: Claimed | None = None  # in hand
         self._suspects_left = True
+        self._unread: set[str] = set()  # rules whose last election could not be read
         self._outcomes: list[Outcome] = []
         self._ended = asyncio.Event()
         self._handlers: HandlerLoop | None = None
@@ -130,7 +132,7 @@ class Runner:
 
     def _due(self, work: Work) -> Due:
         rule = work.rule
-        cursor = self._journal.cursors.get(work.matcher.chain)
+        cursor = self._journal.cursors.get(work.chain)
         return Due(
             rule=rule.name,
             slots=rule.concurrency - self._busy[rule.name],
@@ -143,12 +145,14 @@ class Runner:
     def _released(self, work: Work) -> int | None:
         """Return up to which block the rule's tasks may run; None where nothing holds them."""
         hold = work.hold
-        if work.matcher.chain not in self._journal.looked:
+        if work.matcher is None:
+            return None  # no block made them, so none can leave with them
+        if work.chain not in self._journal.looked:
             return -1  # blocks may have left the chain while nobody looked: nothing is signed for those
         if hold == Hold():
             return None
-        frontier = self._journal.frontiers.get(work.matcher.chain)
-        cursor = self._journal.cursors.get(work.matcher.chain)
+        frontier = self._journal.frontiers.get(work.chain)
+        cursor = self._journal.cursors.get(work.chain)
         if frontier is None or cursor is None:
             return -1  # the chain was not read yet: nothing is confirmed
         if hold.finality is not None:
@@ -189,7 +193,8 @@ class Runner:
         self._outcomes += outcomes
         for outcome in outcomes:
             rule = outcome.task.rule
-            self._metrics[rule].executed(outcome.took_s)
+            if outcome.executed:
+                self._metrics[rule].executed(outcome.took_s)
             self._busy[rule] -= 1
             if outcome.task == self._suspect:
                 self._suspect = None
@@ -222,14 +227,18 @@ class Runner:
         """Sign a result; decide what becomes of a task that has none."""
         task, failure = outcome.task, outcome.failure
         work = self._works[task.rule]
+        if failure is None:
+            self._unread.discard(task.rule)
         if failure is None and outcome.result is None:
-            return Ended(task, State.SKIPPED, "nothing to do")
+            return Ended(task, State.SKIPPED, outcome.skipped)
         if failure is None and outcome.result is not None:
             try:
                 return Signed(task, self._signer.sign(outcome.result, task.task_definition_id))
             except ValueError as error:
                 failure = BadTaskResult(str(error))
         reason = redacted(str(failure))
+        if isinstance(failure, ElectionFailed):
+            return self._elect_later(task, reason)
         if task.attempt >= work.rule.max_attempts:
             return Ended(task, State.FAILED, f"attempt {task.attempt}: {reason}")
         pause = min(LONGEST_PAUSE_S, 0.5 * 2**task.attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
@@ -244,6 +253,17 @@ class Runner:
         )
         asyncio.get_running_loop().call_later(pause, self._on_pending, [task.rule])
         return Ended(task, State.PENDING, reason, not_before=now_us() + int(pause * SECOND))
+
+    def _elect_later(self, task: Claimed, reason: str) -> Ended:
+        """Try an election again, however often: a chain that cannot be read must not use up a task's attempts."""
+        metrics.election_failures.labels(task.rule).inc()
+        level = log.debug if task.rule in self._unread else log.warning
+        level("election.failed", rule=task.rule, task=task.id, reason=reason)
+        self._unread.add(task.rule)
+        pause = ELECTION_PAUSE_S * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
+        asyncio.get_running_loop().call_later(pause, self._on_pending, [task.rule])
+        not_before = now_us() + int(pause * SECOND)
+        return Ended(task, State.PENDING, reason, not_before=not_before, uncounted=True)
 
     def _report(self, ended: Sequence[Ended], held: set[int]) -> None:
         for item in ended:

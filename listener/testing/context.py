@@ -67,6 +67,7 @@ def context(  # noqa: PLR0913 - one for each thing that a context holds
     epoch: int | None = None,
     event: Event | None = None,
     body: Any = None,
+    due: datetime | None = None,
     performer: str | None = PERFORMER,
     http: aiohttp.ClientSession | None = None,
     w3: Any = None,
@@ -77,9 +78,9 @@ def context(  # noqa: PLR0913 - one for each thing that a context holds
     Make what a task is called with; everything has a default.
 
     ``settings`` is an instance of the module's ``Settings``. A block hash that is not given is one of the number's own,
-    a timestamp (Unix seconds) counts a second a block. ``w3`` is what ``ctx.w3`` and every ``ctx.at(…)`` give. A task
-    that asks for ``http`` or ``w3`` and was given none fails with a word on how to give it. ``ctx.deadline`` counts
-    down from ``timeout_s``.
+    a timestamp (Unix seconds) counts a second a block, and ``due`` (aware) is that time. ``w3`` is what ``ctx.w3`` and
+    every ``ctx.at(…)`` give. A task that asks for ``http`` or ``w3`` and was given none fails with a word on how to
+    give it. ``ctx.deadline`` counts down from ``timeout_s``.
     """
     hash_ = HexBytes(_digest(f"block {block_number} of chain {chain_id}") if block_hash is None else block_hash)
     timestamp = GENESIS_TIME + block_number if block_timestamp is None else block_timestamp
@@ -93,7 +94,7 @@ def context(  # noqa: PLR0913 - one for each thing that a context holds
         epoch=epoch,
         event=event,
         body=body,
-        due=datetime.fromtimestamp(timestamp, UTC),
+        due=datetime.fromtimestamp(timestamp, UTC) if due is None else due,
     )
     return TaskContext(
         trigger=trigger,

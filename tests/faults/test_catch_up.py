@@ -1,5 +1,6 @@
 """After an outage a rule runs all that it missed, only the newest, or nothing, as ``catch_up`` says."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +154,24 @@ async def test_too_old_is_too_old_also_for_the_newest(node: FakeNode, aggregator
     assert "catch_up" in reasons[28]
     assert "max_age" in reasons[29] + reasons[30]
     assert "catch_up" not in reasons[30]
+
+
+async def test_late_is_reckoned_from_the_newest_head_that_was_pushed_not_from_the_end_of_a_step(
+    node: FakeNode, tmp_path: Path
+) -> None:
+    go_on = asyncio.Event()
+
+    async def stall(method: str, _params: list[Any]) -> None:
+        if method == "eth_getLogs":
+            await go_on.wait()
+
+    async with following(write_config(tmp_path, [node.ws_url], PINGS + NONE), FOLLOWER) as daemon:
+        await daemon.walked(10)
+        node.before = stall
+        await node.mine(ping())
+        await daemon.until(lambda: node.count("eth_getLogs") == 1)
+        await node.mine(count=60)
+        await daemon.until(lambda: node.lines == 1)
+        go_on.set()
+        await daemon.walked(71)
+    assert fates(daemon) == {"pending": [11, *range(61, 72)], "expired": list(range(12, 61))}

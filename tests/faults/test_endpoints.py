@@ -1,5 +1,6 @@
 """Several endpoints of one chain: who fails, lags, lies or is another chain's is not used, and the others go on."""
 
+import asyncio
 import contextlib
 import copy
 import sqlite3
@@ -13,6 +14,7 @@ from structlog.testing import capture_logs
 
 from listener.chains import attendant
 from listener.testing import FakeNode, NodeError, once
+from listener.testing.chain import GENESIS_TIME
 
 FOLLOWER = "follower"
 
@@ -60,16 +62,25 @@ async def test_an_endpoint_that_lags_is_not_asked_until_it_has_caught_up(node: F
 
 
 async def test_one_block_behind_is_no_lag_however_slow_the_chain(node: FakeNode, tmp_path: Path) -> None:
+    def slow(method: str, _params: list[Any], result: Any) -> Any:
+        if method != "eth_getBlockByNumber" or result is None:
+            return result
+        return {**result, "timestamp": hex(GENESIS_TIME + 60 * int(result["number"], 16))}
+
     async with FakeNode(node.chain) as second:
         second.lag = 1
-        config = write_config(tmp_path, [second.http_url, node.ws_url], BLOCKS, chain='max_lag = "1s"')
+        node.after = second.after = slow
+        config = write_config(tmp_path, [second.http_url, node.http_url], BLOCKS, chain='max_lag = "1s"')
         with capture_logs() as lines:
             async with following(config, FOLLOWER) as daemon:
                 await daemon.walked(9)
                 for _ in range(5):
-                    await node.mine()
-                    await daemon.walked(node.chain.head.number)
-    assert not named(lines, "endpoint.lagging")
+                    node.chain.add()
+                    await daemon.walked(node.chain.head.number - 1)
+                second.lag = 2
+                await daemon.until(lambda: named(lines, "endpoint.lagging"))
+                await daemon.walked(node.chain.head.number)
+    assert [line["behind_s"] for line in named(lines, "endpoint.lagging")] == [120]
 
 
 @pytest.mark.parametrize("transport", ["ws", "http"])
@@ -166,7 +177,7 @@ async def test_a_node_that_was_started_anew_halts_nothing_while_others_hold_the_
                 restarted.chain.__init__(3, name="new")  # type: ignore[misc]
                 await restarted.push(restarted.chain.head)
                 await daemon.until(lambda: named(lines, "endpoint.behind") or named(lines, "chain.halted"))
-                await node.mine(count=2)
+                node.chain.add(count=2)
                 await daemon.walked(14)
     assert not named(lines, "chain.halted")
     assert daemon.states() == [(number, "pending") for number in range(11, 15)]
@@ -218,7 +229,7 @@ async def test_a_subscription_that_is_refused_once_after_a_loss_is_not_lost(node
     assert node.count("eth_subscribe") == 3
 
 
-@pytest.mark.parametrize("better", ["ws", "http"])
+@pytest.mark.parametrize("better", ["ws", "http", "a ws that opens late"])
 async def test_the_gap_after_a_backup_ends_at_the_best_head_not_at_a_laggards(
     node: FakeNode, tmp_path: Path, better: str
 ) -> None:
@@ -230,7 +241,15 @@ async def test_the_gap_after_a_backup_ends_at_the_best_head_not_at_a_laggards(
     node.chain.add(count=10)
     async with FakeNode(node.chain) as laggard:
         laggard.lag = 8
-        url = node.ws_url if better == "ws" else node.http_url
+
+        async def open_late(method: str, _params: list[Any]) -> None:
+            # It has told its head when it began, and again as the end of the gap.
+            while method == "eth_subscribe" and laggard.count("eth_getBlockByNumber") < 2:  # noqa: ASYNC110 - it is asked
+                await asyncio.sleep(0.01)
+
+        if "late" in better:
+            node.before = open_late
+        url = node.http_url if better == "http" else node.ws_url
         write_config(tmp_path, [laggard.http_url, url], BLOCKS)
         with capture_logs() as lines:
             async with following(config, FOLLOWER) as daemon:

@@ -1,5 +1,6 @@
 """A handler that misbehaves is one rule's misfortune: following, sending and the other rules go on, and it is told."""
 
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from command import listener, running
 from following import BLOCKS, Following, following, write_config
 
+from listener import metrics
 from listener.testing import FakeAggregator, FakeNode
 
 BAD = """
@@ -70,6 +72,48 @@ async def test_one_that_fails_leaves_the_others_running_and_ends_in_a_dead_lette
         await daemon.until(lambda: sum(line["event"] == "task.failed" for line in logs) == BLOCKS_AHEAD)
         await node.mine()
         await daemon.until(lambda: daemon.states("blocks")[-1] == (11 + BLOCKS_AHEAD, "accepted"))
+
+
+BLOCKS_THE_LOOP = """
+import threading
+from listener import TaskResult
+entered, leave = threading.Event(), threading.Event()
+async def execute(ctx):
+    if ctx.trigger.block_number == 14:
+        entered.set()
+        leave.wait(30)
+    return TaskResult(f"bad {ctx.trigger.block_number}")
+"""
+
+
+async def test_one_that_blocks_its_loop_is_named_and_delays_handlers_alone(
+    node: FakeNode, fake: FakeAggregator, tmp_path: Path, logs: list[Any]
+) -> None:
+    def blocked() -> float:
+        return metrics.registry.get_sample_value("listener_handlers_blocked_total") or 0.0
+
+    (tmp_path / "blocking.py").write_text(BLOCKS_THE_LOOP)
+    rule = BAD.replace('task = "bad"', 'task = "blocking"').replace("timeout_s = 0.2", "timeout_s = 60")
+    before = blocked()
+    await fake.close()
+    async with following(write_config(tmp_path, [node.ws_url], rule, aggregator=fake.url)) as daemon:
+        await daemon.walked(10)
+        await node.mine(count=3)
+        await daemon.until(lambda: [state for _, state in daemon.states()] == ["ready"] * 3)
+        await node.mine()
+        blocking = sys.modules["blocking"]
+        try:
+            await daemon.until(blocking.entered.is_set)
+            await node.mine(count=5)
+            await daemon.walked(19)
+            await fake.start()
+            await daemon.until(lambda: [state for _, state in daemon.states()][:3] == ["accepted"] * 3)
+            await daemon.until(lambda: any(line["event"] == "handlers.blocked" for line in logs))
+        finally:
+            blocking.leave.set()
+        await daemon.until(lambda: [state for _, state in daemon.states()] == ["accepted"] * 9)
+    (named,) = [line for line in logs if line["event"] == "handlers.blocked"]
+    assert (named["task"], blocked()) == ("bad 4", before + 1)
 
 
 async def test_what_a_handler_left_running_ends_with_the_daemon(

@@ -8,6 +8,7 @@ import pytest
 from following import BLOCKS, CONTRACT, PINGS, Following, following, ping, write_config
 
 from listener.testing import DIALECTS, Emitted, FakeNode, HttpAnswer, logs_up_to, refuses_ranges
+from listener.testing.faults import After
 
 FOLLOWER = "follower"
 NAMED = {"alchemy", "infura, by width", "quicknode", "geth", "erigon"}
@@ -56,11 +57,23 @@ async def test_a_range_is_as_wide_as_the_provider_takes_in_its_own_words(
         assert len(refused) <= 6
 
 
-async def test_a_single_block_that_is_too_much_is_read_in_parts(node: FakeNode, tmp_path: Path) -> None:
+def gateway_up_to(count: int) -> After:
+    """Refuse what is larger as a gateway in front of the node does, in HTML."""
+
+    def after(method: str, _params: list[Any], result: Any) -> Any:
+        if method == "eth_getLogs" and len(result) > count:
+            raise HttpAnswer(413, "<html>Request Entity Too Large</html>")
+        return result
+
+    return after
+
+
+@pytest.mark.parametrize("refused", [logs_up_to(40), gateway_up_to(40)], ids=["node", "gateway"])
+async def test_a_single_block_that_is_too_much_is_read_in_parts(node: FakeNode, tmp_path: Path, refused: After) -> None:
     other = [Emitted(OTHER, ping().topics, ping(value=n).data) for n in range(30)]
     mixed = [log for n in range(30) for log in (ping(value=n), other[n])]
     node.chain.add(*mixed)
-    node.after = logs_up_to(40)
+    node.after = refused
     async with following(write_config(tmp_path, [node.http_url], PINGS + OTHERS), FOLLOWER) as daemon:
         await daemon.walked(311)
         await node.mine(*mixed)
@@ -105,20 +118,6 @@ async def test_a_block_that_nobody_gives_is_waited_for_and_never_skipped(
         node.after = None
         await daemon.walked(node.chain.head.number)
     assert [row["log_index"] for row in daemon.rows if row["block_number"] == 311] == list(range(20))
-
-
-async def test_a_reply_that_a_gateway_calls_too_large_is_asked_for_in_smaller_ranges(
-    node: FakeNode, tmp_path: Path
-) -> None:
-    async def gateway(method: str, params: list[Any]) -> None:
-        query = params[0] if method == "eth_getLogs" else {}
-        if "toBlock" in query and int(query["toBlock"], 16) - int(query["fromBlock"], 16) > 9:
-            raise HttpAnswer(413, "<html>Request Entity Too Large</html>")
-
-    node.before = gateway
-    async with following(write_config(tmp_path, [node.http_url], PINGS, chain="start = 11"), FOLLOWER) as daemon:
-        await daemon.walked(310)
-    check(daemon)
 
 
 @pytest.mark.parametrize("transport", ["ws", "http"])

@@ -1,4 +1,4 @@
-"""The committed artifact is what the committed source compiles to."""
+"""The committed artifacts are what the committed sources compile to."""
 
 import shutil
 import subprocess
@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-ARTIFACTS = ("listener/devnet/artifacts/IntentSender.json", "abi/IntentSender.json")
+ARTIFACTS = (
+    *(f"listener/devnet/artifacts/{path.name}" for path in sorted(PROJECT.glob("listener/devnet/artifacts/*.json"))),
+    "abi/IntentSender.json",
+)
 NODE = shutil.which("node")
 
 
@@ -16,5 +19,7 @@ def test_compiling_again_gives_the_committed_files_byte_for_byte(tmp_path: Path)
     assert NODE is not None
     script = PROJECT / "listener/devnet/contracts/compile.mjs"
     subprocess.run([NODE, script, tmp_path], check=True, capture_output=True)  # noqa: S603 - our own script
+    made = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.json")}
+    assert made == set(ARTIFACTS)
     for name in ARTIFACTS:
         assert (tmp_path / name).read_bytes() == (PROJECT / name).read_bytes(), f"{name}: run `make contracts`"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from command import running
+from command import quickly, running
 from following import BLOCKS, Following, following, write_config
 
 from listener.devnet.aggregator import Aggregator
@@ -38,6 +38,8 @@ async def test_a_rule_that_is_removed_leaves_no_task_waiting_and_what_is_signed_
     (told,) = [line for line in run.lines if line["event"] == "rule.gone"]
     assert (told["rule"], told["chain"], told["expired"]) == ("blocks", "l2", 2)
     assert {row["error"] for row in daemon.rows[1:3]} == {'the rule "blocks" is no longer in the configuration'}
+    refused = await quickly("tasks", "retry", "2", config=config)
+    assert (refused.code, 'the rule "blocks" is no longer in the configuration' in refused.err) == (1, True)
     sent = [call for call in aggregator.accepted if call.proof_of_task == payload[0]]
     assert [call.signature for call in sent] == [payload[1]]
 

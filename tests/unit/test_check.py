@@ -62,6 +62,28 @@ def test_all_is_well(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     ]
 
 
+@pytest.mark.parametrize(
+    ("trigger", "says"),
+    [
+        ('{ type = "http" }', "when POST /task/execute asks for it, on l2"),
+        ('{ type = "schedule", every = "2m" }', "every 120 s on l2"),
+        ('{ type = "schedule", cron = "0 9 * * 1-5" }', '"0 9 * * 1-5" in UTC, on l2'),
+        (
+            '{ type = "schedule", cron = "0 9 * * *", timezone = "Asia/Tokyo", chain = "l2" }',
+            '"0 9 * * *" in Asia/Tokyo, on l2',
+        ),
+    ],
+)
+def test_a_rule_says_when_no_block_is_its_cause(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, trigger: str, says: str
+) -> None:
+    before, _, _ = GOOD.rpartition("trigger = ")
+    Path("config.toml").write_text(f"{before}trigger = {trigger}\n")
+    ran = Ran(capsys, monkeypatch, "--offline")
+    assert (ran.code, ran.err) == (0, "")
+    assert f"ok       rule     intents: {says}" in ran.out.splitlines()
+
+
 def test_a_key_that_is_not_there_is_a_warning_offline(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

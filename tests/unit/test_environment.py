@@ -11,6 +11,7 @@ KEY = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d"
 OTHER_KEY = "0x" + "11" * 32
 CHAIN = '[chains.l-2]\nendpoints = ["ws://written"]\nchain_id = 31337\n'
 SILENT_CHAIN = "[chains.l2]\nchain_id = 31337\n"
+CENTER = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
 TOO_FEW = "chains.l-2: quorum = 2 needs as many endpoints, and there are 1; add endpoints of other nodes, or lower it"
 
 
@@ -101,12 +102,31 @@ def test_the_names_of_the_stack_fill_what_is_left_open(tmp_path: Path) -> None:
         "PRIVATE_KEY_PERFORMER": KEY,
         "OTHENTIC_CLIENT_RPC_ADDRESS": "http://aggregator:8545",
         "L2_RPC": "https://rpc",
-        "ATTESTATION_CENTER_ADDRESS": "0x1234",
+        "ATTESTATION_CENTER_ADDRESS": CENTER,
     }
     config = loaded(tmp_path, SILENT_CHAIN, environ)
     assert config.performer.key.get_secret_value() == KEY
     assert config.aggregator.url.get_secret_value() == "http://aggregator:8545"
     assert [url.get_secret_value() for url in config.chains["l2"].endpoints] == ["https://rpc"]
+    assert (config.attestation.address, config.attestation_chain) == (CENTER, config.chains["l2"])
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (f"1@0x{'1' * 40},84532@{CENTER}", ("b", CENTER)),
+        (f"17000@0x{'1' * 40},84532@{CENTER}", None),  # one for each: which of them settles is not said
+        (CENTER, None),  # on which of the chains is not said
+        ("0x1234", None),
+    ],
+)
+def test_the_attestation_contract_of_several_chains_goes_by_their_ids(
+    tmp_path: Path, value: str, expected: tuple[str, str] | None
+) -> None:
+    chains = f"{SILENT_CHAIN.replace('l2', 'a').replace('31337', '17000')}{SILENT_CHAIN.replace('l2', 'b')}"
+    text = chains.replace("31337", "84532").replace("chain_id", 'endpoints = ["ws://one"]\nchain_id')
+    found = loaded(tmp_path, text, {"ATTESTATION_CENTER_ADDRESS": value}).attestation
+    assert expected == (None if found is None else (found.chain, found.address))
 
 
 def test_what_is_written_or_set_by_name_comes_before_the_names_of_the_stack(tmp_path: Path) -> None:

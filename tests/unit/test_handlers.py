@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from listener.errors import ConfigError
-from listener.handlers import Handler, load
+from listener.config.election import Custom, Fixed
+from listener.errors import BadBody, ConfigError
+from listener.handlers import Handler, load, read_body
 
 EXECUTE = "async def execute(ctx): ...\n"
 SETTINGS = """
@@ -29,6 +30,7 @@ class Rule:
     name: str = "hourly-price"
     task_definition_id: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
+    election: Any = None
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +72,75 @@ def test_a_module_gives_its_functions_and_settings(folder: Path) -> None:
     assert (handler.module, handler.is_async) == ("tasks.price", True)
     assert handler.settings.model_dump() == {"pair": "BTCUSDT", "digits": 2}
     assert (handler.execute.__name__, handler.validate.__name__) == ("execute", "validate")
+
+
+BODY = """
+from pydantic import BaseModel, ConfigDict, field_validator
+class Body(BaseModel):
+    model_config = ConfigDict(strict=True)
+    amount: int
+    @field_validator("amount")
+    def _lucky(cls, value):
+        if value == 13:
+            raise RuntimeError("secret")
+        return value
+"""
+
+
+def test_a_modules_body_reads_what_a_request_says_and_names_what_does_not_fit(folder: Path) -> None:
+    model = loaded(folder, BODY + EXECUTE).body
+    assert read_body(model, f'{{"amount": {2**255}}}').amount == 2**255
+    for text, message in (
+        ('{"amount": "1"}', "body.amount: should be a valid integer"),
+        ("{}", "body.amount: Field required"),
+        ('{"amount": 13}', "Body in tasks.price raised RuntimeError"),
+    ):
+        with pytest.raises(BadBody) as caught:
+            read_body(model, text)
+        assert str(caught.value) == message
+
+
+def test_without_a_body_a_handler_gets_the_plain_value(folder: Path) -> None:
+    assert loaded(folder, EXECUTE).body is None
+    assert read_body(None, f'{{"amount": {2**255}}}') == {"amount": 2**255}
+
+
+def test_a_body_that_is_no_model_is_refused(folder: Path) -> None:
+    expected = "rule hourly-price: Body in tasks.price is not a pydantic model; write class Body(BaseModel)"
+    assert refused(folder, f"class Body: ...\n{EXECUTE}") == expected
+
+
+def test_an_election_of_the_users_own_is_imported_from_where_the_rule_says(folder: Path) -> None:
+    (folder / "tasks/turns.py").write_text("async def elect(ctx): ...\n")
+    handler = loaded(folder, EXECUTE, election=Custom(function="tasks.turns:elect"))
+    assert handler.elect.__name__ == "elect"
+    assert loaded(folder, EXECUTE).elect is None
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("async def elects(ctx): ...\n", "no function elect in tasks.turns; did you mean elects?"),
+        ("def elect(ctx): ...\n", "elect in tasks.turns is no coroutine function; write async def elect(ctx) -> str"),
+        (
+            "async def elect(): ...\n",
+            "elect() in tasks.turns cannot be called as elect(ctx): too many positional arguments",
+        ),
+    ],
+)
+def test_an_election_that_cannot_be_called_is_refused(folder: Path, source: str, message: str) -> None:
+    (folder / "tasks/turns.py").write_text(source)
+    said = refused(folder, EXECUTE, election=Custom(function="tasks.turns:elect"))
+    assert said == f"rule hourly-price: election: {message}"
+
+
+def test_rules_of_one_validated_definition_elect_alike(folder: Path) -> None:
+    (folder / "tasks/price.py").write_text("async def execute(ctx): ...\nasync def validate(ctx, claim): ...\n")
+    fixed = [Fixed(operators=(f"0x{digit * 40}",)) for digit in "12"]
+    rules = [Rule("tasks.price", name=str(place), election=each) for place, each in enumerate(fixed)]
+    assert load([rules[0], Rule("tasks.price", name="2", election=fixed[0])], folder)
+    with pytest.raises(ConfigError, match="another election"):
+        load(rules, folder)
 
 
 def test_a_module_needs_no_more_than_execute_and_it_may_block(folder: Path) -> None:

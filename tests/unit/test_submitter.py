@@ -10,7 +10,7 @@ from raw_server import TAKEN, RawServer, Reply, Request, answer, rpc_error
 from structlog.testing import capture_logs
 from world import START, World, block, fired, until
 
-from listener import submitter
+from listener import metrics, submitter
 from listener.aggregator import Aggregator
 from listener.journal.operator import retry
 from listener.submitter import Submitter
@@ -108,6 +108,36 @@ async def test_a_declined_task_is_sent_again_with_identical_bytes_until_it_is_ta
     assert len(sent) == 4
     assert all(params == sent[0] for params in sent)
     assert (world.row()["sends"], world.row()["error"]) == (4, None)
+
+
+@hasty
+async def test_errors_that_may_pass_are_told_once_for_a_task_and_once_for_all(
+    world: World, server: RawServer, logs: list[Any]
+) -> None:
+    stubborn = ""
+
+    async def hook(request: Request) -> Reply:
+        everybody = len(server.requests) <= 12
+        mine = request.json["params"][0] == stubborn  # type: ignore[index]
+        return rpc_error(-32000, "not yet") if everybody or mine else TAKEN_REPLY
+
+    def told() -> int:
+        return sum(line["event"] == "aggregator.declined" for line in logs)
+
+    server.hook = hook
+    before = metrics.sends_failed.labels("declined")._value.get()
+    await ready(world, 4)
+    async with submitting(world, server):
+        await until(lambda: world.states() == ["accepted"] * 4)
+        assert told() == 1
+        await ready(world, 5, first=START + 5)
+        stubborn = world.row(5)["proof_of_task"]
+        await until(lambda: world.states()[5:] == ["accepted"] * 4)
+        await until(lambda: world.row(5)["sends"] > 5)
+        stubborn = ""
+        await until(lambda: world.states() == ["accepted"] * 9)
+    assert told() == 2
+    assert metrics.sends_failed.labels("declined")._value.get() >= before + 17
 
 
 @hasty

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from listener.config import Url
 from listener.journal import (
+    Asked,
     ChainRow,
     Claimed,
     Due,
@@ -26,6 +27,7 @@ from listener.journal import (
     Sent,
     Signed,
     Step,
+    Taken,
     Written,
     now_us,
 )
@@ -52,6 +54,8 @@ RULES = {
     "events": RuleFacts(task_definition_id=3, once=True),
     "events-rerun": RuleFacts(task_definition_id=4, once=False),
 }
+ASKED = "asked"  # a rule whose tasks no block makes
+ALL_RULES = {**RULES, ASKED: RuleFacts(task_definition_id=5, once=False)}
 
 
 def hashed(text: str) -> bytes:
@@ -83,7 +87,7 @@ def event(rule: str, at: Block, *, tx: int = 1, index: int = 0, data: bytes = b"
 class World:
     """A journal, and a walk of its one chain; use it as an async context manager."""
 
-    def __init__(self, place: Path | Url, rules: Mapping[str, RuleFacts] = RULES) -> None:
+    def __init__(self, place: Path | Url, rules: Mapping[str, RuleFacts] = ALL_RULES) -> None:
         self.place = place
         self._rules = rules
         self.journal: Journal
@@ -143,6 +147,12 @@ class World:
             blocks=[known.get(number) or block(number, branch) for number in range(first + 1, to.number + 1)],
             occasions=occasions,
         )
+
+    # What a schedule or a request does
+
+    async def ask(self, cause: str = "one", **more: Any) -> Taken:
+        given: dict[str, Any] = {"rule": ASKED, "chain": CHAIN, "trigger": "http", "due": 1_700_000_500}
+        return await self.journal.ask(Asked(cause=cause, **{**given, **more}))
 
     # What the runner does
 
@@ -219,7 +229,7 @@ def frontier(head: int, final: int = 0) -> Frontier:
 
 def signed(task: Claimed, proof: str | None = None) -> Signed:
     result = TaskResult(task.key if proof is None else proof, b"data")
-    return Signed(task, SIGNER.sign(result, RULES[task.rule].task_definition_id))
+    return Signed(task, SIGNER.sign(result, ALL_RULES[task.rule].task_definition_id))
 
 
 def sent(task_id: int, state: State = State.ACCEPTED, **more: Any) -> Sent:

@@ -1,11 +1,12 @@
-// Compiles IntentSender.sol into the artifact and the ABI file that are committed, byte for byte the same each time.
+// Compiles the contracts into the artifacts and the ABI file that are committed, byte for byte the same each time.
 // Usage: node compile.mjs FOLDER     writes FOLDER/listener/devnet/artifacts/ and FOLDER/abi/
 
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import solc from "solc";
 
-const NAME = "IntentSender";
+const FILES = ["AttestationCenter.sol", "IntentSender.sol"];
+const WITH_ABI = "IntentSender"; // what config.toml's example listens to
 const SHADOWED_BUILTIN = "2319"; // the event's first field is called `block`, as others know it
 
 const folder = process.argv[2];
@@ -18,7 +19,9 @@ const output = JSON.parse(
   solc.compile(
     JSON.stringify({
       language: "Solidity",
-      sources: { [`${NAME}.sol`]: { content: readFileSync(new URL(`${NAME}.sol`, import.meta.url), "utf8") } },
+      sources: Object.fromEntries(
+        FILES.map((file) => [file, { content: readFileSync(new URL(file, import.meta.url), "utf8") }]),
+      ),
       settings: {
         evmVersion: "paris", // runs on every chain, also on those without PUSH0
         optimizer: { enabled: true, runs: 1000000 },
@@ -40,11 +43,15 @@ function write(path, value) {
   writeFileSync(path, JSON.stringify(value, null, 2) + "\n");
 }
 
-const { abi, evm } = output.contracts[`${NAME}.sol`][NAME];
-write(join(folder, "listener", "devnet", "artifacts", `${NAME}.json`), {
-  contractName: NAME,
-  compiler: solc.version(),
-  abi,
-  bytecode: `0x${evm.bytecode.object}`,
-});
-write(join(folder, "abi", `${NAME}.json`), abi);
+for (const file of FILES) {
+  for (const [name, { abi, evm }] of Object.entries(output.contracts[file])) {
+    if (evm.bytecode.object === "") continue; // abstract
+    write(join(folder, "listener", "devnet", "artifacts", `${name}.json`), {
+      contractName: name,
+      compiler: solc.version(),
+      abi,
+      bytecode: `0x${evm.bytecode.object}`,
+    });
+  }
+}
+write(join(folder, "abi", `${WITH_ABI}.json`), output.contracts[`${WITH_ABI}.sol`][WITH_ABI].abi);

@@ -116,3 +116,15 @@ async def test_a_reorg_does_not_tell_again_of_what_had_ended_before(world: World
     assert told(logs) == [("task.skipped", 2), ("task.skipped", 3)]
     await world.journal.write(replace(world.step([], block(14, "c"))), CHAIN_ID)
     assert len(told(logs)) == 2
+
+
+async def test_one_whose_rule_is_gone(world: World, logs: list[Any]) -> None:
+    await world.walk(fired("blocks", block(11)), fired("blocks", block(12)))
+    world.change("UPDATE tasks SET rule = 'former' WHERE id = 2")
+    before = ended("former", "expired")
+    (gone,) = await world.journal.end_gone()
+    assert (gone.expired, world.states()) == (1, ["pending", "expired"])
+    assert told(logs) == [("task.expired", 2)]
+    assert ended("former", "expired") == before + 1
+    assert await world.journal.end_gone() == []
+    assert len(told(logs)) == 1

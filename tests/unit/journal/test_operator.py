@@ -43,6 +43,21 @@ async def test_a_task_that_failed_without_a_payload_is_executed_again_from_its_f
     assert await world.sign([task]) == {1: State.READY}
 
 
+async def test_a_task_whose_rule_is_gone_is_not_retried_but_its_payload_is(world: World) -> None:
+    await failed(world)
+    with pytest.raises(NotPossible, match='the rule "blocks" is no longer in the configuration; put it back'):
+        world.decide(retry, homes={"events": "l2"})
+    with pytest.raises(NotPossible, match='the rule "blocks" is on chain l1 now'):
+        world.decide(retry, homes={"blocks": "l1"})
+    assert world.states() == ["failed"]
+    assert world.decide(retry, homes={"blocks": "l2"}).now == "pending"
+    await world.execute("blocks")
+    world.decide(discard)
+    with pytest.raises(NotPossible, match="never be executed"):
+        world.decide(retry, homes={}, re_execute=True)
+    assert world.decide(retry, homes={}).now == "ready"
+
+
 async def test_a_task_that_was_too_old_is_not_too_old_again_when_it_is_retried(world: World) -> None:
     await world.walk(fired("blocks", block(11)))
     now = now_us() // 1_000_000

@@ -1,19 +1,20 @@
 """Handlers run within their time and their rule's bounds, and whatever they do ends as a row."""
 
 import asyncio
-import contextlib
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 from structlog.testing import capture_logs
-from works import Context, good, work
+from works import Context, asked_work, good, running, walk, work
 from world import CHAIN, CHAIN_ID, SIGNER, START, World, block, event, fired, frontier, until
 
 from listener import metrics
@@ -21,7 +22,7 @@ from listener import runner as runner_package
 from listener.config import Hold
 from listener.journal import now_us
 from listener.model import TaskResult
-from listener.runner import Runner, Work
+from listener.runner import Runner
 
 runner_module = sys.modules[f"{runner_package.__name__}.runner"]
 
@@ -36,23 +37,6 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 def logs() -> Iterator[list[Any]]:
     with capture_logs() as lines:
         yield lines
-
-
-@contextlib.asynccontextmanager
-async def running(world: World, *works: Work) -> AsyncIterator[Runner]:
-    stage = Runner(works, SIGNER, world.journal)
-    stop = asyncio.Event()
-    task = asyncio.ensure_future(stage.run(stop))
-    try:
-        yield stage
-    finally:
-        stop.set()
-        await asyncio.wait_for(task, 10)
-
-
-async def walk(world: World, count: int = 1, rule: str = "blocks") -> None:
-    first = world.cursor.number + 1
-    await world.walk(*[fired(rule, block(first + number)) for number in range(count)])
 
 
 # Results
@@ -103,6 +87,40 @@ async def test_a_handler_sees_its_task(world: World) -> None:
     assert (bytes(trigger.block_hash), trigger.block_timestamp) == (block(11).hash, block(11).timestamp)
     assert trigger.due.timestamp() == block(11).timestamp
     assert (ctx.key, ctx.attempt, ctx.performer) == (world.row()["key"], 1, SIGNER.address)
+
+
+class Body(BaseModel):
+    amount: int
+    at: datetime
+
+
+@pytest.mark.parametrize("model", [Body, None])
+async def test_a_handler_sees_what_a_request_said_and_when_it_came(world: World, model: type[Body] | None) -> None:
+    seen: list[Any] = []
+
+    async def look(ctx: Context) -> None:
+        seen.append((ctx.trigger.body, ctx.trigger.due, ctx.trigger.block_number))
+
+    said = {"amount": 2**200, "at": "2026-01-01T00:00:00Z"}
+    await world.ask(body=said)
+    async with running(world, asked_work(look, model)):
+        await until(lambda: world.states() == ["skipped"])
+    body = Body(amount=2**200, at=datetime(2026, 1, 1, tzinfo=UTC)) if model else said
+    assert seen == [(body, datetime.fromtimestamp(1_700_000_500, UTC), START)]
+
+
+async def test_a_body_that_no_longer_fits_fails_the_task_with_the_place(world: World) -> None:
+    await world.ask(body={"amount": "many", "at": "2026-01-01T00:00:00Z"})
+    async with running(world, asked_work(good, Body)):
+        await until(lambda: world.states() == ["failed"])
+    assert world.row()["error"].startswith("attempt 2: body.amount: should be a valid integer")
+
+
+async def test_what_no_block_made_waits_for_no_look_at_the_chain(world: World) -> None:
+    world.journal.looked.clear()
+    await world.ask()
+    async with running(world, asked_work(good)):
+        await until(lambda: world.states() == ["ready"])
 
 
 async def test_returning_nothing_means_nothing_to_do(world: World) -> None:

@@ -1,16 +1,19 @@
 """Rules of a configuration with made-up handlers: what the tests of the runner share."""
 
+import asyncio
+import contextlib
 import inspect
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from world import CHAIN, CHAIN_ID
+from pydantic import BaseModel
+from world import ASKED, CHAIN, CHAIN_ID, SIGNER, World, block, fired
 
 from listener.config import Hold, Rule
 from listener.handlers import Handler
 from listener.model import TaskContext, TaskResult
 from listener.rules.matcher import Matcher
-from listener.runner import Work
+from listener.runner import Runner, Work
 
 Context = TaskContext[Any]
 
@@ -25,6 +28,22 @@ class Reader:
         raise NotImplementedError(block_number, log_index, patience_s)
 
 
+def asked_work(execute: Callable[..., Any], body: type[BaseModel] | None = None) -> Work:
+    """A rule whose tasks no block makes, with its handler."""
+    rule = Rule(name=ASKED, task="tasks.none", task_definition_id=5, trigger={"type": "http"}, max_attempts=2)
+    handler = Handler("tasks.none", execute, None, None, inspect.iscoroutinefunction(execute), body)
+    return Work(
+        rule=rule,
+        chain=CHAIN,
+        matcher=None,
+        handler=handler,
+        hold=Hold(),
+        chain_id=CHAIN_ID,
+        reader=Reader(),
+        finder=Reader(),
+    )
+
+
 def work(
     execute: Callable[..., Any],
     name: str = "blocks",
@@ -36,6 +55,7 @@ def work(
     rule = Rule(name=name, task="tasks.none", task_definition_id=1, trigger={"type": "block"}, **settings)
     return Work(
         rule=rule,
+        chain=CHAIN,
         matcher=Matcher(name, CHAIN, rule.trigger),  # type: ignore[arg-type]
         handler=Handler(
             "tasks.none",
@@ -54,3 +74,20 @@ def work(
 
 async def good(ctx: Context) -> TaskResult:
     return TaskResult(f"{ctx.trigger.block_number}+{ctx.key}", b"data")
+
+
+@contextlib.asynccontextmanager
+async def running(world: World, *works: Work) -> AsyncIterator[Runner]:
+    stage = Runner(works, SIGNER, world.journal)
+    stop = asyncio.Event()
+    task = asyncio.ensure_future(stage.run(stop))
+    try:
+        yield stage
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, 10)
+
+
+async def walk(world: World, count: int = 1, rule: str = "blocks") -> None:
+    first = world.cursor.number + 1
+    await world.walk(*[fired(rule, block(first + number)) for number in range(count)])
