@@ -20,20 +20,30 @@ from listener import config, follower, memory
 from listener.aggregator import Aggregator
 from listener.chains import Chain, Finder, Reader
 from listener.config.election import RoundRobin
-from listener.config.trigger import ScheduleTrigger
+from listener.config.trigger import HttpTrigger, ScheduleTrigger
 from listener.errors import ConfigError, StageEnded
 from listener.follower import Follower
 from listener.follower.rewind import Rewound
 from listener.handlers import Handler
 from listener.journal import CatchUp, Journal, RuleFacts
 from listener.journal.keeper import Keeper
+from listener.journal.readings import Readings
 from listener.model import Claim, Judgement, TaskContext
 from listener.pulse import Pulse
 from listener.rules.matcher import Matcher
 from listener.runner import Judge, Runner, Work
 from listener.signing import Signer
 from listener.submitter import Submitter
-from listener.web import Route, Server, listen, no_validate_route, validate_route
+from listener.web import (
+    Executable,
+    Route,
+    Server,
+    attester_routes,
+    listen,
+    no_validate_route,
+    performer_routes,
+    validate_route,
+)
 
 log = structlog.get_logger()
 
@@ -154,9 +164,7 @@ async def build(  # noqa: PLR0913 - what the operator wrote, in three parts, and
     signer = Signer(settings.performer.key.get_secret_value(), settings.performer.address)
     journal = await Journal.open(settings.journal.place, _facts(settings))
     edges.push_async_callback(journal.close)
-    sockets = _sockets(
-        settings.http, edges
-    )  # before anything is written: a port that is taken is a mistake of start-up
+    sockets = _sockets(settings.http, edges)  # before anything is written: a port that is taken ends the start
     expired = await journal.resume(resume_at)
     if resume_at is not None:
         log.warning("journal.resumed", at=resume_at, expired=expired)
@@ -174,11 +182,24 @@ async def build(  # noqa: PLR0913 - what the operator wrote, in three parts, and
         target_chain_id=settings.aggregator.target_chain_id,
     )
     edges.push_async_callback(aggregator.close)
+    readings = Readings(settings.journal.place)
+    edges.callback(readings.close)
+    runner = Runner(works, signer, journal)
+    stopping = asyncio.Event()
+    routes = performer_routes(
+        settings=settings,
+        executables=_executables(works),
+        chains=[chain for chain in chains.values() if any(work.chain == chain.name for work in works)],
+        journal=journal,
+        readings=readings,
+        aggregator=aggregator,
+        address=signer.address,
+        stopping=stopping,
+        more=[_attester(settings, works, runner.judge) if attests else no_validate_route()],
+    )
     for name in _read_chains(settings, works):
         # Not in the followers: handlers that are finished after a stop still read over these lines.
         await edges.enter_async_context(chains[name].attended())
-    runner = Runner(works, signer, journal)
-    validate = _attester(settings, works, runner.judge) if attests else no_validate_route()
     return [
         *_followers(settings, works, chains, journal),
         runner,
@@ -191,7 +212,7 @@ async def build(  # noqa: PLR0913 - what the operator wrote, in three parts, and
         *await _schedulers(works, journal),
         Pulse(journal),
         *([] if settings.journal.keep is None else [Keeper(journal, settings.journal.keep)]),
-        Server(settings.http, *sockets, [*_routes(), validate]),
+        Server(settings.http, *sockets, routes, stopping),
     ]
 
 
@@ -204,10 +225,17 @@ async def attend(
     chains = {table.name: _chain(table, session) for table in settings.chains.values()}
     works = _works(settings, matchers, handlers, chains)
     judge = Judge()
-    validate = _attester(settings, works, judge.judge)
-    for name in {work.chain for work in works if work.handler.validate is not None}:
+    own = {work.chain for work in works if work.handler.validate is not None}
+    stopping = asyncio.Event()
+    routes = attester_routes(
+        settings=settings,
+        chains=[chain for name, chain in chains.items() if name in own],
+        stopping=stopping,
+        more=[_attester(settings, works, judge.judge)],
+    )
+    for name in own:
         await edges.enter_async_context(chains[name].attended())
-    return [judge, Server(settings.http, *sockets, [*_routes(), validate])]
+    return [judge, Server(settings.http, *sockets, routes, stopping)]
 
 
 async def rewind(settings: config.Config, name: str, to: int | None) -> Rewound:
@@ -260,11 +288,6 @@ def _attester(
 
 def _session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60))
-
-
-def _routes() -> list[Route]:
-    """Give all that the HTTP server answers."""
-    return []
 
 
 def _facts(settings: config.Config) -> dict[str, RuleFacts]:
@@ -363,6 +386,14 @@ def _followers(
             matchers = [work.matcher for work in own if work.matcher is not None]
             followers.append(Follower(chain, settings.chains[name], matchers, journal, eager=eager))
     return followers
+
+
+def _executables(works: Sequence[Work]) -> list[Executable]:
+    return [
+        Executable(work.rule.name, work.rule.task_definition_id, work.chain, work.handler.body)
+        for work in works
+        if isinstance(work.rule.trigger, HttpTrigger)
+    ]
 
 
 async def _schedulers(works: Sequence[Work], journal: Journal) -> list[Stage]:

@@ -8,6 +8,7 @@ tells the node's error codes, so only errors that the same bytes can never pass 
 import asyncio
 import itertools
 import re
+import time
 from typing import Any
 
 import orjson
@@ -17,6 +18,8 @@ from listener.errors import AggregatorDeclined, AggregatorRefused, AggregatorUna
 from listener.model import Payload
 
 INVALID_PARAMS = -32602
+SILENT_S = 60.0  # a send without an answer tells something for so long; a connection is opened then
+REACH_S = 2.0  # for such a connection
 _ALREADY = re.compile(
     r"messagealreadysigned|0x8a206046|already[\W_]*(?:been[\W_]*)?(?:known|signed|submitted|exists)", re.IGNORECASE
 )
@@ -44,6 +47,7 @@ class Aggregator:
         self._timeout_s = timeout_s
         self._more: tuple[Any, ...] = () if target_chain_id is None else ("ecdsa", target_chain_id)
         self._ids = itertools.count(1)
+        self._silent_at = float("-inf")  # when the last send got no answer, if that was the last send
 
     async def send(self, payload: Payload) -> bool:
         """
@@ -65,8 +69,26 @@ class Aggregator:
                 answer = await self._connections.post(body)
         except (TimeoutError, OSError) as error:
             # The error's own text may hold the URL, and the URL a credential: only its kind is told.
+            self._silent_at = time.monotonic()
             raise AggregatorUnavailable(f"{self.name}: no answer: {_kind(error)}") from error
+        self._silent_at = float("-inf")
         return judge(answer.status, answer.body)
+
+    async def reach(self) -> None:
+        """
+        Find out whether it can be reached, without a send: by what became of the last one, else by a connection.
+
+        Raises:
+            AggregatorUnavailable: it cannot.
+        """
+        silent_s = time.monotonic() - self._silent_at
+        if silent_s < SILENT_S:
+            raise AggregatorUnavailable(f"{self.name}: no answer to a send {silent_s:.0f} s ago")
+        try:
+            async with asyncio.timeout(min(self._timeout_s, REACH_S)):
+                await self._connections.reach()
+        except (TimeoutError, OSError) as error:
+            raise AggregatorUnavailable(f"{self.name}: no connection: {_kind(error)}") from error
 
     async def close(self) -> None:
         """Close the connections."""

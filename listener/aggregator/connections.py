@@ -160,6 +160,16 @@ class Connections:
             connection.close()
         return answer
 
+    async def reach(self) -> None:
+        """
+        Open a connection, unless one stands idle.
+
+        Raises:
+            OSError: nobody took it.
+        """
+        if not any(connection.reusable for connection in self._idle):
+            (await self._connect()).close()
+
     def close(self) -> None:
         """Close what is idle."""
         while self._idle:

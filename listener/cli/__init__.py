@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from listener.cli import chains, check, demo, devnet, incidents, journal, later, run, tasks
+from listener.cli import chains, check, demo, devnet, incidents, journal, later, run, status, tasks
 from listener.errors import ConfigError, ListenerError, expected_fault
 
 EXIT_FAULT = 1  # a fault, or a check that failed
@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for group in (run, check, demo, devnet, tasks, chains, incidents, journal, later):
+for group in (run, check, demo, devnet, tasks, chains, incidents, journal, status, later):
     group.register(app)
 
 

@@ -7,7 +7,7 @@ import typer
 
 from listener.errors import NotAvailable
 
-NAMES = ("replay", "keys", "new", "schema", "status")
+NAMES = ("replay", "keys", "new", "schema")
 
 
 def register(app: typer.Typer) -> None:

@@ -35,11 +35,18 @@ FIELDS = ("id", "kind", "chain", "started_at", "ended_at", "from_block", "to_blo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which incidents to list; ``since`` is in microseconds since the epoch."""
+    """
+    Which incidents to list; ``since`` is in microseconds since the epoch.
+
+    They come oldest first, or ``newest_first``; ``after`` is the id of the last one that is known already.
+    """
 
     kinds: Sequence[str] = ()
     chain: str | None = None
     since: int | None = None
+    limit: int | None = None
+    newest_first: bool = False
+    after: int | None = None
 
 
 def record(  # noqa: PLR0913 - a row's columns
@@ -109,8 +116,11 @@ def chains_of(connection: Connection) -> set[str]:
 
 
 def rows(connection: Connection, wanted: Wanted) -> Iterator[dict[str, Any]]:
-    """Yield the matching incidents as the outside sees them, oldest first."""
-    query = select(*(incidents.c[name] for name in FIELDS)).order_by(incidents.c.id)
+    """Yield the matching incidents as the outside sees them, in order."""
+    ordered = incidents.c.id.desc() if wanted.newest_first else incidents.c.id
+    query = select(*(incidents.c[name] for name in FIELDS)).order_by(ordered).limit(wanted.limit)
+    if wanted.after is not None:
+        query = query.where(incidents.c.id < wanted.after if wanted.newest_first else incidents.c.id > wanted.after)
     if wanted.kinds:
         query = query.where(incidents.c.kind.in_(wanted.kinds))
     if wanted.chain is not None:

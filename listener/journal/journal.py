@@ -71,7 +71,7 @@ class Journal:
     The stages leave calls here, all made on the loop: ``on_pending`` after each step, with the rules that have new
     tasks (None: any may have); ``on_claimed`` with tasks that a standing claim took; ``on_expired`` with those that
     ended as too old; ``on_ready`` after each write that made rows ready; ``on_handed_out`` with parcels for which the
-    submitter had left room.
+    submitter had left room; ``on_ended`` with the ids of tasks that may have come to an end.
     """
 
     def __init__(
@@ -91,10 +91,13 @@ class Journal:
         self.cursors: dict[str, Cursor] = {}
         self._walked: dict[str, asyncio.Event] = {}  # by chain: who waits until it has a cursor
         self.looked: set[str] = set()  # chains whose cursor was compared since we started
+        self.walked_to: dict[str, int] = {}  # by chain: Unix seconds of the block that was walked last
+        self.halted: dict[str, str] = {}  # by chain: why it is not followed at present
         self.on_pending: Callable[[Iterable[str] | None], None] = lambda _rules: None
         self.on_claimed: Callable[[Sequence[Claimed]], None] = lambda _tasks: None
         self.on_expired: Callable[[str, Sequence[int]], None] = lambda _rule, _tasks: None
         self.on_ready: Callable[[], None] = lambda: None
+        self.on_ended: Callable[[Iterable[int]], None] = lambda _tasks: None
         self.on_handed_out: Callable[[Sequence[Parcel]], None] = lambda _parcels: None
 
     @classmethod
@@ -334,6 +337,8 @@ class Journal:
         _count(step, written)
         endings.tell(ended)
         self.stand(step.chain, step.cursor, step.frontier)
+        if step.blocks:
+            self.walked_to[step.chain] = step.blocks[-1].timestamp
         self.look(step.chain)  # a step begins at the cursor, or takes it back to an ancestor first
         if claimed:
             self.on_claimed(claimed)
@@ -412,6 +417,10 @@ class Journal:
 
     async def halt(self, chain: str, reason: str | None) -> None:
         """Write why a chain is not followed, or that it is again."""
+        if reason is None:
+            self.halted.pop(chain, None)
+        else:
+            self.halted[chain] = reason
         await self._writer.run(partial(chain_rows.halt, chain=chain, reason=reason, now=now_us()))
         metrics.of_chain(chain).halted.set(reason is not None)
 
@@ -523,7 +532,9 @@ class Journal:
 
     async def end(self, ended: Sequence[Ended]) -> set[int]:
         """Store ends without a payload, and returns to pending; return the ids that were still held."""
-        return await self._writer.run(lambda connection: execution.end(connection, ended, now_us(), self._lease))
+        held = await self._writer.run(lambda connection: execution.end(connection, ended, now_us(), self._lease))
+        self.on_ended(held)
+        return held
 
     async def release(self) -> None:
         """Put back what was taken and not finished because we stop; nothing is claimed any longer."""
@@ -550,6 +561,7 @@ class Journal:
     async def take_back(self, sent: Sequence[Sent]) -> None:
         """Store what became of sends."""
         await self._writer.run(lambda connection: self._outbox.take_back(connection, sent))
+        self.on_ended(each.id for each in sent)
 
 
 def _count(step: Step, written: Written) -> None:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, func, select
 
-from listener.journal.schema import chains, replaced, tasks
+from listener.journal.schema import chains, in_state, replaced, tasks
+from listener.model import State
 
 FIELDS = (
     "id",
@@ -44,13 +45,20 @@ FIELDS = (
     "outcome_transaction_hash",
     "error",
 )
+RECENT = 10_000  # tasks that a summary looks at
+OPEN = (State.PENDING, State.RUNNING, State.READY)
+ERRORS = (State.FAILED, State.REJECTED)
 _TIMES = frozenset({"created_at", "sent_at", "accepted_at", "settled_at", "replaced_at"})
 _COLUMNS = [tasks.c[name] for name in FIELDS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which tasks to list; times are microseconds since the epoch, ``blocks`` is inclusive at both ends."""
+    """
+    Which tasks to list; times are microseconds since the epoch, ``blocks`` is inclusive at both ends.
+
+    They come oldest first, or ``newest_first``; ``after`` is the id of the last one that is known already.
+    """
 
     states: Sequence[str] = ()
     rule: str | None = None
@@ -58,10 +66,12 @@ class Filter:
     since: int | None = None
     until: int | None = None
     limit: int | None = None
+    newest_first: bool = False
+    after: int | None = None
 
 
 def list_tasks(connection: Connection, wanted: Filter) -> Iterator[dict[str, Any]]:
-    """Yield every matching task, oldest first, without holding them all in memory."""
+    """Yield every matching task, in order, without holding them all in memory."""
     rows = _reading(connection).execution_options(yield_per=500).execute(_query(wanted))
     for row in rows:
         yield as_task(row)
@@ -71,6 +81,30 @@ def find_task(connection: Connection, task_id: int) -> dict[str, Any] | None:
     """Return one task, or None."""
     row = _reading(connection).execute(select(*_COLUMNS).where(tasks.c.id == task_id)).first()
     return None if row is None else as_task(row)
+
+
+def count_tasks(connection: Connection) -> dict[str, dict[str, int]]:
+    """
+    Return how many tasks each rule has by state, of the newest RECENT ones and of all that are open.
+
+    Older ones are left out: to count them all would read the whole journal.
+    """
+    oldest = _oldest_recent(connection)
+    by_rule = select(tasks.c.rule, tasks.c.state, func.count()).group_by(tasks.c.rule, tasks.c.state)
+    queries = [by_rule.where(tasks.c.id >= oldest)]
+    queries += [by_rule.where(tasks.c.id < oldest, in_state(state)) for state in OPEN]
+    found: dict[str, dict[str, int]] = {}
+    for query in queries:
+        for rule, state, count in connection.execute(query.order_by(tasks.c.rule, tasks.c.state)):
+            states = found.setdefault(rule, {})
+            states[state] = states.get(state, 0) + count
+    return found
+
+
+def last_errors(connection: Connection, limit: int) -> list[dict[str, Any]]:
+    """Return the newest failed or rejected tasks, of the newest RECENT, newest first."""
+    query = select(*_COLUMNS).where(tasks.c.id >= _oldest_recent(connection), tasks.c.state.in_(ERRORS))
+    return [as_task(row) for row in connection.execute(query.order_by(tasks.c.id.desc()).limit(limit))]
 
 
 def list_replaced(connection: Connection, task_id: int) -> list[dict[str, Any]]:
@@ -124,8 +158,15 @@ def _shown(name: str, value: Any) -> Any:
     return "0x" + value.hex() if isinstance(value, bytes) else value
 
 
+def _oldest_recent(connection: Connection) -> int:
+    newest = _reading(connection).execute(select(func.max(tasks.c.id))).scalar()
+    return (newest or 0) - RECENT + 1
+
+
 def _query(wanted: Filter) -> Select[Any]:
-    query = select(*_COLUMNS).order_by(tasks.c.id)
+    query = select(*_COLUMNS).order_by(tasks.c.id.desc() if wanted.newest_first else tasks.c.id)
+    if wanted.after is not None:
+        query = query.where(tasks.c.id < wanted.after if wanted.newest_first else tasks.c.id > wanted.after)
     if wanted.states:
         query = query.where(tasks.c.state.in_(wanted.states))
     if wanted.rule is not None:

@@ -2,8 +2,22 @@
 
 from listener.web.door import listen
 from listener.web.envelope import Refused, envelope, refusal
+from listener.web.execute import Executable
 from listener.web.route import Route
+from listener.web.routes import attester_routes, performer_routes
 from listener.web.server import Server
 from listener.web.validate import no_validate_route, validate_route
 
-__all__ = ["Refused", "Route", "Server", "envelope", "listen", "no_validate_route", "refusal", "validate_route"]
+__all__ = [
+    "Executable",
+    "Refused",
+    "Route",
+    "Server",
+    "attester_routes",
+    "envelope",
+    "listen",
+    "no_validate_route",
+    "performer_routes",
+    "refusal",
+    "validate_route",
+]

@@ -8,7 +8,7 @@ import http
 from typing import Any
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import LineTooLong
 
 from listener.web.envelope import raw, refusal
@@ -122,6 +122,7 @@ class Connection(web.RequestHandler):
         if isinstance(resp, web.HTTPException):
             allowed = {name: value for name, value in resp.headers.items() if name == "Allow"}
             resp = refusal(resp.status, said(resp), headers=allowed)
+        resp.headers.setdefault(hdrs.SERVER, "listener")  # without the versions of what it is made of
         return await super().finish_response(request, resp, start_time)
 
     def handle_error(
@@ -135,7 +136,9 @@ class Connection(web.RequestHandler):
         self.head_arrived()
         if isinstance(exc, ConnectionError):
             raise exc  # the client is gone: nobody waits for an answer
-        if status >= 500:
+        if isinstance(exc, UnicodeEncodeError) and hdrs.EXPECT in request.headers:
+            answer = refusal(417, "expectation failed")  # aiohttp would quote it, but it is no text
+        elif status >= 500:
             log.error("http.failed", path=request.path, exc_info=exc)
             answer = refusal(status, "a fault of the server, see its log")
         elif isinstance(exc, LineTooLong):

@@ -41,6 +41,11 @@ class Server:
             self._doors.append(Door(attesters, settings, [route for route in routes if route.for_attesters]))
         self._stopping = stopping or asyncio.Event()
 
+    @property
+    def url(self) -> str:
+        """Where ``bind`` answers."""
+        return self._doors[0].url
+
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until asked to stop."""
         async with AsyncExitStack() as opened:

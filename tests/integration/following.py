@@ -22,6 +22,7 @@ from listener.config import Url, load, matchers
 from listener.devnet.accounts import PERFORMER
 from listener.devnet.intent_sender import artifact
 from listener.testing import Emitted
+from listener.web import Server
 
 JOURNAL = "sqlite:///listener.db"  # the fixture either_journal puts others in its place
 LIMIT_S = 20.0  # for what takes milliseconds: only a failure waits so long
@@ -108,6 +109,7 @@ class Following:
         self.path = config.with_name("listener.db")
         self.place = load(config, {}).journal.place
         self.serving: asyncio.Task[None] | None = None
+        self.url = ""  # of the HTTP server
 
     async def until(self, condition: Callable[[], Any], what: str = "") -> None:
         """Wait until something is so; fail when it is not in time, or when a stage has died."""
@@ -177,6 +179,7 @@ async def following(config: Path, *only: str) -> AsyncIterator[Following]:
     async with AsyncExitStack() as edges:
         found = handlers.load(settings.rules, config.parent)
         stages = await app.build(settings, matchers(settings), found, edges)
+        running.url = next(stage.url for stage in stages if isinstance(stage, Server))
         stages = [stage for stage in stages if not only or stage.name.startswith(only)]
         running.serving = asyncio.create_task(app.serve(stages, stop))
         try:

@@ -26,7 +26,6 @@ NOT_YET = [
     ("keys", "address"),
     ("new", "folder"),
     ("schema",),
-    ("status", "--watch"),
 ]
 
 
@@ -188,7 +187,16 @@ async def test_what_is_not_built_yet_says_so(words: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [(), ("run",), ("tasks",), ("tasks", "list"), ("chains", "rewind"), ("journal", "backup"), ("incidents", "list")],
+    [
+        (),
+        ("run",),
+        ("tasks",),
+        ("tasks", "list"),
+        ("chains", "rewind"),
+        ("journal", "backup"),
+        ("incidents", "list"),
+        ("status",),
+    ],
     ids=" ".join,
 )
 async def test_help_is_there_for_every_command(words: tuple[str, ...]) -> None:

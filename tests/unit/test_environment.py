@@ -79,8 +79,8 @@ def test_a_name_that_leads_nowhere_is_an_error(tmp_path: Path, variable: str, me
         ("LISTENER__PROOFS__URL", "http://kubo", "proofs: not available yet"),
         (
             "LISTENER__HTTP__BIND",
-            "0.0.0.0",
-            'http.bind: "0.0.0.0" is no place to listen; write ADDRESS:PORT, such as "127.0.0.1:4003" or "[::1]:4003"',
+            "10.0.0.1",
+            'http.bind: "10.0.0.1" is no place to listen; write ADDRESS:PORT, such as "127.0.0.1:4003" or "[::1]:4003"',
         ),
         (
             "LISTENER__CHAINS__L_2__QUORUM",

@@ -71,14 +71,18 @@ async def test_what_is_not_served_is_refused_in_the_common_form(
 
 async def test_the_methods_that_are_served_are_named_in_the_head() -> None:
     async with serving() as served, served.session.put(served.url + "/echo") as answer:
-        assert answer.headers["Allow"] == "POST"
+        assert (answer.headers["Allow"], answer.headers["Server"]) == ("POST", "listener")
 
 
-async def test_an_unknown_expectation_is_refused_in_the_common_form() -> None:
-    async with serving() as served:
-        status, answer = await served.ask("POST", "/echo", headers={"Expect": "a miracle"}, data=b"")
-        assert status == 417
-        assert is_refusal(answer)
+@pytest.mark.parametrize("path", ["echo", "nothing"])
+@pytest.mark.parametrize("expected", [b"a miracle", b"\xff\xfe"])
+async def test_an_unknown_expectation_is_refused_in_the_common_form(path: str, expected: bytes) -> None:
+    with capture_logs() as logs:
+        async with serving() as served:
+            head = f"POST /{path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nExpect: "
+            status, answer = await served.raw(head.encode() + expected + b"\r\n\r\n")
+            assert (status, answer["message"]) == (417, "expectation failed")
+    assert {line["event"] for line in logs} == {"http.listening"}
 
 
 async def test_a_fault_of_a_handler_is_logged_and_its_details_stay_here() -> None:
