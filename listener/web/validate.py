@@ -10,7 +10,7 @@ from listener.web.route import Handler, Route
 
 PATH = "/task/validate"
 SUMMARY = "Judges a task of another performer: an attester node asks before it votes."
-STATUSES = (404, 503)
+STATUSES = (400, 404, 503)
 BODY: dict[str, Any] = {  # as the attester reads it
     "type": "object",
     "properties": {
