@@ -37,6 +37,8 @@ def read(body: bytes) -> Claim:
         raise BadClaim(f"proofOfTask: a text is needed, not {_shown(proof)}")
     if not isinstance(data, str) or _HEX.fullmatch(data) is None:
         raise BadClaim(f"data: 0x and an even number of hex digits are needed, not {_shown(data)}")
+    if isinstance(definition, float) and definition.is_integer():
+        definition = int(definition)  # 7.0 is an integer to JSON Schema
     if type(definition) is not int or not 0 <= definition <= 0xFFFF:  # a JSON boolean would pass isinstance
         raise BadClaim(f"taskDefinitionId: an integer from 0 to 65535 is needed, not {_shown(definition)}")
     if not isinstance(performer, str) or _ADDRESS.fullmatch(performer) is None:

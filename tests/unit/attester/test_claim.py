@@ -30,10 +30,20 @@ def without(name: str) -> bytes:
         body(performer=PERFORMER.upper()),
         body(performer=PERFORMER[:-1] + "6"),
         body(signature="0x", targetChainId=84532),
+        body(taskDefinitionId=7.0),
         without("taskDefinitionId")[:-1] + b', "taskDefinitionID": 7}',
         b" \n" + body(),
     ],
-    ids=["checksummed", "lower case", "upper case", "as it is", "with more fields", "as the documentation", "spaces"],
+    ids=[
+        "checksummed",
+        "lower case",
+        "upper case",
+        "as it is",
+        "with more fields",
+        "as a float",
+        "as the documentation",
+        "spaces",
+    ],
 )
 def test_a_node_may_write_a_claim_in_several_ways(sent: bytes) -> None:
     assert read(sent) == CLAIM
@@ -75,7 +85,7 @@ def test_empty_data_and_any_text_in_the_proof_are_a_claim() -> None:
         (body(data=["0x"]), "data: 0x and an even number of hex digits are needed, not a list"),
         (body(data="0x" + "g" * 500), f'data: 0x and an even number of hex digits are needed, not "0x{"g" * 47}…'),
         (body(taskDefinitionId="7"), 'taskDefinitionId: an integer from 0 to 65535 is needed, not "7"'),
-        (body(taskDefinitionId=7.0), "taskDefinitionId: an integer from 0 to 65535 is needed, not 7.0"),
+        (body(taskDefinitionId=7.5), "taskDefinitionId: an integer from 0 to 65535 is needed, not 7.5"),
         (body(taskDefinitionId=True), "taskDefinitionId: an integer from 0 to 65535 is needed, not true"),
         (body(taskDefinitionId=-1), "taskDefinitionId: an integer from 0 to 65535 is needed, not -1"),
         (body(taskDefinitionId=65536), "taskDefinitionId: an integer from 0 to 65535 is needed, not 65536"),
