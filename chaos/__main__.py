@@ -14,7 +14,7 @@ from chaos import matrix
 from chaos.matrix import Report
 from chaos.plan import plan
 from chaos.postgresql import server
-from chaos.report import as_values, table
+from chaos.report import PAGE, as_values, table, write_into
 from chaos.site import SQLITE
 from listener.errors import ListenerError
 from listener.testing.crash import POINTS
@@ -35,6 +35,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of every choice; default: 1")
     parser.add_argument("--journal", action="append", choices=JOURNALS, help="may be given twice; default: both")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/guarantees.md")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: children and folders do not stay behind
     try:
@@ -47,6 +48,8 @@ def main() -> int:
     sys.stdout.write(table(reports))
     if options.json is not None:
         options.json.write_bytes(orjson.dumps(as_values(reports), option=orjson.OPT_INDENT_2))
+    if options.write:
+        write_into(PAGE, "chaos", table(reports))
     return 0 if all(report.good for report in reports) else 1
 
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from chaos.matrix import Report
 from listener.testing.crash import POINTS
 
+PAGE = Path(__file__).parents[1] / "docs" / "guarantees.md"
 ROWS = {
     "blocks_walked": "blocks walked",
     "reorgs": "reorgs",
@@ -39,6 +41,13 @@ def table(reports: Sequence[Report]) -> str:
 def as_values(reports: Sequence[Report]) -> list[Mapping[str, Any]]:
     """Return each run as plain values."""
     return [asdict(report) | {"good": report.good} for report in reports]
+
+
+def write_into(page: Path, name: str, what: str) -> None:
+    """Put a text between the two marks of a page that have this name, in the place of what stands there."""
+    mark = f"<!-- {name} -->\n"
+    before, _, after = page.read_text().split(mark)
+    page.write_text(f"{before}{mark}\n{what}\n{mark}{after}")
 
 
 def _line(name: str, cells: Sequence[str]) -> str:

@@ -22,6 +22,7 @@ from pathlib import Path
 import orjson
 
 from chaos.daemon import Daemon
+from chaos.report import PAGE, write_into
 from chaos.site import RULE, Site, open_site
 from chaos.traffic import Traffic
 from listener.devnet.count import Count, Expected, count, expected
@@ -88,6 +89,7 @@ def main() -> int:
     parser.add_argument("--blocks", type=int, default=BLOCKS, help=f"default: {BLOCKS}, of two seconds each")
     parser.add_argument("--seed", type=int, default=1, help="of every choice; default: 1")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/guarantees.md")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     BUILD.mkdir(exist_ok=True)
@@ -99,12 +101,19 @@ def main() -> int:
     except ListenerError as error:
         sys.stderr.write(f"soak: {error}\n")
         return 1
-    sys.stdout.write("| | |\n| --- | --: |\n")
-    sys.stdout.writelines(f"| {name.replace('_', ' ')} | {value} |\n" for name, value in asdict(report).items())
-    sys.stdout.write(f"| verdict | {'flat' if report.flat else 'GROWS'} |\n")
+    sys.stdout.write(_table(report))
+    if options.write:
+        write_into(PAGE, "soak", _table(report))
     if options.json is not None:
         options.json.write_bytes(orjson.dumps(asdict(report), option=orjson.OPT_INDENT_2))
     return 0 if report.good else 1
+
+
+def _table(report: Report) -> str:
+    lines = ["| | |", "| --- | --: |"]
+    lines += [f"| {name.replace('_', ' ')} | {value} |" for name, value in asdict(report).items()]
+    lines.append(f"| memory and files | {'flat' if report.flat else 'GROW'} |")
+    return "\n".join(lines) + "\n"
 
 
 async def run(folder: Path, *, blocks: int, seed: int) -> Report:

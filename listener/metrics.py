@@ -152,6 +152,12 @@ dead_letters = _gauge("listener_dead_letters", "Tasks that are failed now.", ("r
 dead_letter_age_seconds = _gauge("listener_dead_letter_age_seconds", "Time since the oldest of these failed.")
 journal_reconnects = _counter("listener_journal_reconnects", "Connections to PostgreSQL that were lost and made anew.")
 
+# HTTP. A path is one of those that are served, with {id} in place of a task's; else it is "other".
+http_requests = _counter("listener_http_requests", "Requests that were answered or refused.", ("path", "status"))
+http_connections_refused = _counter(
+    "listener_http_connections_refused", "Connections that ended before a request was read: too slow, or too many."
+)
+
 
 class RpcMetrics:
     """The metrics of one endpoint, looked up once: a call must not pay for finding them."""

@@ -92,11 +92,6 @@ class Chain:
         return any(member.usable for member in self.pool.members)
 
     @property
-    def has_several(self) -> bool:
-        """Whether there is more than one endpoint."""
-        return len(self.pool.members) > 1
-
-    @property
     def head(self) -> Block | None:
         """The newest block that an endpoint told of."""
         return self.pool.best
@@ -105,6 +100,11 @@ class Chain:
     def told_at(self) -> float:
         """When an endpoint last told how far it is, on the monotonic clock; minus infinity where none has."""
         return max((member.head_at for member in self.pool.members), default=float("-inf"))
+
+    @property
+    def has_several(self) -> bool:
+        """Whether there is more than one endpoint."""
+        return len(self.pool.members) > 1
 
     async def opened(self) -> None:
         """Wait until an endpoint may be called and, where there are several, has told how far it is."""

@@ -172,16 +172,16 @@ class WebsocketEndpoint:
 
     async def _read(self, connection: ClientConnection) -> None:
         while True:
-            raw = await connection.recv(decode=False)
-            self._heard_at = asyncio.get_running_loop().time()
-            self._receive(raw)
+            self._receive(await connection.recv(decode=False))  # held by nobody else: it may be megabytes
 
     def _receive(self, raw: bytes) -> None:
+        self._heard_at = asyncio.get_running_loop().time()
         try:
             message = orjson.loads(raw)
         except orjson.JSONDecodeError:
             log.debug("websocket.garbage_received", endpoint=self.name, size=len(raw))
             return
+        del raw
         for item in message if isinstance(message, list) else [message]:
             if not isinstance(item, dict):
                 continue

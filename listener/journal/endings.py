@@ -5,7 +5,7 @@ The cause of one was sent already, the block of another is in the gap after a ba
 processes that it had ended too often. What a stage ends it tells itself.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -60,6 +60,11 @@ def of_sweep(connection: Connection, sweep: Sweep, now: int) -> list[Ending]:
         return []
     where = (tasks.c.chain == sweep.chain, tasks.c.block_number.between(sweep.after + 1, sweep.through))
     return find(connection, now, State.SKIPPED, State.EXPIRED, where=where)
+
+
+def of_asked(connection: Connection, expired: Sequence[int], now: int) -> list[Ending]:
+    """Return the planned tasks that ended at once, by their ids."""
+    return find(connection, now, State.EXPIRED, where=[tasks.c.id.in_(expired)]) if expired else []
 
 
 def tell(endings: Iterable[Ending]) -> None:

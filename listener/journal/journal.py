@@ -46,7 +46,6 @@ from listener.journal.lease import ALONE, Lease
 from listener.journal.lock import OwnerLock
 from listener.journal.plans import Plan
 from listener.journal.removal import Removed
-from listener.journal.schema import tasks
 from listener.journal.sending import Outbox
 from listener.journal.session import Session, SharedSession
 from listener.journal.walk import Walk
@@ -464,7 +463,7 @@ class Journal:
             if plan is not None:
                 plans.put(connection, *plan)
             dead = [to.task for each, to in zip(asked, made, strict=True) if to.is_new and each.expired is not None]
-            ended = endings.find(connection, now, State.EXPIRED, where=[tasks.c.id.in_(dead)]) if dead else []
+            ended = endings.of_asked(connection, dead, now)
             return made, ended, self._claims.serve(connection, rules, now)
 
         rules = {each.rule for each in asked}

@@ -6,6 +6,7 @@ The checks are those of the local network's aggregator, which shares no code wit
 """
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections import deque
@@ -146,7 +147,8 @@ class FakeAggregator(Aggregator):
         if transport is not None:
             connection = transport.get_extra_info("socket")
             if fault.ending == "reset" and connection is not None:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                with contextlib.suppress(OSError):  # it is closed already
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             transport.abort()
         return web.Response()  # nobody is there to read it
 

@@ -125,7 +125,8 @@ class FakeNode:
         for transport in list(self._lines.values()):
             connection = transport.get_extra_info("socket")
             if connection is not None:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                with contextlib.suppress(OSError):  # it is closed already
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             transport.abort()
 
     # Answering

@@ -89,7 +89,8 @@ class Proxy:
             for writer in writers:
                 connection = writer.get_extra_info("socket")
                 if connection is not None:
-                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                    with contextlib.suppress(OSError):  # it is closed already
+                        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -11,6 +11,7 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import LineTooLong
 
+from listener import metrics
 from listener.web.envelope import raw, refusal
 
 log = structlog.get_logger()
@@ -160,6 +161,7 @@ class Connection(web.RequestHandler):
 
     def _refuse(self, status: int, message: str) -> None:
         """Send a refusal, and leave the client a moment to read it."""
+        metrics.http_connections_refused.inc()
         self._crowd.leave(self)
         transport = self.transport
         if transport is None or self._crowd.leaving >= LEAVING:

@@ -1,15 +1,13 @@
-"""``GET /metrics``: what the daemon counts, in the form that Prometheus asks for."""
+"""``GET /metrics``: what the daemon counts."""
 
 from aiohttp import hdrs, web
-from prometheus_client.exposition import choose_encoder
 
 from listener import metrics
 from listener.web.route import Route
 
 
-async def _metrics(request: web.Request) -> web.Response:
-    encode, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))
-    return web.Response(body=encode(metrics.registry), headers={"Content-Type": content_type})
+async def _metrics(_request: web.Request) -> web.Response:
+    return web.Response(body=metrics.render(), headers={hdrs.CONTENT_TYPE: metrics.CONTENT_TYPE})
 
 
 ROUTE = Route(

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import hdrs, web
 
-from listener import config
+from listener import config, metrics
 from listener.web.connection import Connection
 from listener.web.envelope import Refused, refusal, refused
 from listener.web.limits import Rates, Slots
@@ -37,7 +37,17 @@ class Guard:
 
         @web.middleware
         async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-            return await self._admit(request, handler)
+            status = 500
+            try:
+                answer = await self._admit(request, handler)
+                status = answer.status
+            except web.HTTPException as refusal:
+                status = refusal.status
+                raise
+            finally:
+                route = self._route(request)
+                metrics.http_requests.labels("other" if route is None else route.path, str(status)).inc()
+            return answer
 
         self.middleware = middleware
 

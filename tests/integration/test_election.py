@@ -11,6 +11,7 @@ from listener.devnet.accounts import ACCOUNTS, PERFORMER
 from listener.devnet.aggregator import Aggregator
 from listener.devnet.anvil import Anvil
 from listener.runner import runner
+from listener.testing import FakeNode
 
 OTHER = ACCOUNTS[7].address
 TURNS = BLOCKS + 'election = { type = "round_robin", span = 2 }\n'
@@ -102,6 +103,16 @@ async def test_a_schedule_is_elected_and_performed_at_the_cursor(aggregator: Agg
         due = [each["due"] for each in seen]
         assert due == list(range(due[0], due[0] + len(due)))
         assert {row["trigger"] for row in daemon.rows} == {"schedule"}
+
+
+async def test_where_no_rule_has_a_schedule_any_longer_its_plan_is_forgotten(node: FakeNode, tmp_path: Path) -> None:
+    (tmp_path / "tick.py").write_text(TICK)
+    rule = SCHEDULE.replace('election = { type = "round_robin" }\n', "")
+    plans = "SELECT value FROM facts WHERE name = 'schedule tick'"
+    async with following(write_config(tmp_path, [node.ws_url], rule)) as daemon:
+        await daemon.until(lambda: daemon.query(plans))
+    async with following(write_config(tmp_path, [node.ws_url], BLOCKS)) as daemon:
+        assert daemon.query(plans) == []
 
 
 TICK = """

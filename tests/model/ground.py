@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import shutil
 import sqlite3
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -31,12 +32,13 @@ FOLLOW_TURNS = 15
 # Each execution says something else under the same proof: a payload that was made twice shows as two.
 ANSWER = """
 import asyncio, os
+from ground import GATE
 from listener import TaskResult
 async def execute(ctx):
+    while not GATE.is_set():
+        await asyncio.sleep(0.001)
     if ctx.key[0] in "01" and ctx.attempt == 1:
         raise RuntimeError("the first attempt of one task in eight fails")
-    if ctx.key[1] in "0123":
-        await asyncio.sleep(0.005)
     trigger = ctx.trigger
     event = trigger.event
     cause = trigger.block_number if event is None else f"{event.transaction_hash.hex()}/{event.log_index}"
@@ -50,17 +52,21 @@ task_definition_id = {definition}
 max_attempts = 1000
 concurrency = 3
 on_reorg = "{policy}"
+confirmations = {confirmations}
 trigger = {trigger}
 """
 EVENT = '{ type = "event", contract = "ping", event = "Ping" }'
 BLOCK = '{ type = "block", chain = "l2", every = 3 }'
 EVERY = 3
 RULES = {
-    "events-once": (EVENT, "once"),
-    "events-rerun": (EVENT, "rerun"),
-    "blocks-once": (BLOCK, "once"),
-    "blocks-rerun": (BLOCK, "rerun"),
+    "events-once": (EVENT, "once", 0),
+    "events-rerun": (EVENT, "rerun", 0),
+    "events-held": (EVENT, "once", 2),
+    "blocks-once": (BLOCK, "once", 0),
+    "blocks-rerun": (BLOCK, "rerun", 0),
+    "blocks-held": (BLOCK, "rerun", 1),
 }
+GATE = threading.Event()  # handlers wait while it is not set
 
 
 class Door(FakeAggregator):
@@ -117,8 +123,8 @@ class Ground:
         self.nodes = nodes
         self.aggregator = aggregator
         rules = "".join(
-            RULE.format(name=name, definition=definition, trigger=trigger, policy=policy)
-            for definition, (name, (trigger, policy)) in enumerate(RULES.items())
+            RULE.format(name=name, definition=definition, trigger=trigger, policy=policy, confirmations=confirmations)
+            for definition, (name, (trigger, policy, confirmations)) in enumerate(RULES.items())
         )
         endpoints = [nodes[0].ws_url, nodes[1].http_url]
         config = write_config(
@@ -151,6 +157,7 @@ class Ground:
             self.mend(node, lies)
             node.calls.clear()
         self.aggregator.forget()
+        GATE.set()
         self.known_cancelled: dict[tuple[str, int], Any] = {}
         self.known_payloads: dict[str, Any] = {}
         self._remove_journal()
@@ -190,6 +197,7 @@ class Ground:
         if edges is None or self.run.serving is None:
             return
         self._stop.set()
+        GATE.set()  # what is in hand is finished
         try:
             await self.run.serving
         finally:
@@ -270,13 +278,15 @@ class Ground:
         """Mend everything, make the whole chain final, and wait until all is done that is to be done."""
         for node, lies in zip(self.nodes, self.lies, strict=True):
             self.mend(node, lies)
+        GATE.set()
         self.aggregator.faults.clear()
         self.aggregator.always = None
         if not self.is_up:
             await self.up()
         chain.add()
         chain.final = chain.head.number
-        await self.nodes[0].mine(count=2)
+        # No rule fires on the last two blocks, so that whatever waits for confirmations has them.
+        await self.nodes[0].mine(count=2 + (EVERY - 1 - (chain.head.number + 2)) % EVERY)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SETTLED_S):
                 while not self._is_settled(chain):
@@ -302,7 +312,7 @@ class Ground:
         for proof in accepted:
             rule, _, cause = proof.split("+")
             causes[rule, cause.split("/")[0]] += 1
-        for rule, (_, policy) in RULES.items():
+        for rule, (_, policy, _) in RULES.items():
             wanted = self._triggers(rule, chain)
             if policy == "rerun":
                 missed = [proof for proof in wanted if proof not in accepted]

@@ -10,10 +10,11 @@ import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from following import ping
-from ground import FIRST, Ground, open_ground
+from ground import FIRST, GATE, Ground, open_ground
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -22,7 +23,7 @@ from listener.testing import Emitted, Fault, ScriptedBlock
 
 MANY = os.environ.get("LISTENER_MODEL")
 HISTORIES = int(MANY or "30")
-STEPS = 30
+STEPS = 40
 NODES = st.integers(0, 1)
 # What the contract says in one transaction. Of the last one what it says depends on its block.
 TRANSACTIONS = {"a": 1, "b": 1, "c": 2, "d": 3, "e": 1}
@@ -36,6 +37,20 @@ FAULTS = {
     "behind": Fault.behind(),
     "slow": Fault.slow(0.01),
 }
+TROUBLES: tuple[tuple[str, Any], ...] = (
+    *(("hides", which) for which in ("all", "first", "last")),
+    ("blank", True),
+    ("lag", 1),
+    ("lag", 4),
+    ("failing", 2),
+    ("failing", 7),
+    ("deaf", True),
+    ("reset", None),
+    ("hangs up", 1000),
+    ("hangs up", 1011),
+    ("well", None),
+    ("well", None),
+)
 
 
 class History(RuleBasedStateMachine):
@@ -114,48 +129,39 @@ class History(RuleBasedStateMachine):
             for index in range(TRANSACTIONS[name])
         ]
 
-    # The endpoints
+    # What goes wrong around the daemon
 
-    @rule(node=NODES, hides=st.sampled_from(("all", "first", "last")))
-    def hide_logs(self, node: int, hides: str) -> None:
-        self.ground.lies[node].hides = hides
-
-    @rule(node=NODES)
-    def deny_by_bloom(self, node: int) -> None:
-        self.ground.lies[node].blank = True
-
-    @rule(node=NODES, lag=st.integers(1, 6))
-    def answer_an_old_head(self, node: int, lag: int) -> None:
-        self.ground.nodes[node].lag = lag
-
-    @rule(node=NODES, failing=st.integers(1, 8))
-    def fail_calls(self, node: int, failing: int) -> None:
-        self.ground.lies[node].failing = failing
-
-    @rule(deaf=st.booleans())
-    def push_nothing(self, *, deaf: bool) -> None:
-        self.ground.nodes[0].deaf = deaf
-
-    @rule(node=NODES)
-    def mend(self, node: int) -> None:
-        self.ground.mend(self.ground.nodes[node], self.ground.lies[node])
-
-    @rule(code=st.sampled_from((None, 1000, 1001, 1011)))
-    def disconnect(self, code: int | None) -> None:
-        if code is None:
+    @rule(node=NODES, what=st.sampled_from(TROUBLES))
+    def trouble(self, node: int, what: tuple[str, Any]) -> None:
+        """An endpoint goes wrong in one way, or is well again; the first one pushes, and may hang up."""
+        kind, value = what
+        endpoint, lies = self.ground.nodes[node], self.ground.lies[node]
+        if kind == "well":
+            self.ground.mend(endpoint, lies)
+        elif kind in {"hides", "blank", "failing"}:
+            setattr(lies, kind, value)
+        elif kind == "hangs up":
+            self.runner.run(self.ground.nodes[0].hang_up(value))
+        elif kind == "reset":
             self.ground.nodes[0].reset()
         else:
-            self.runner.run(self.ground.nodes[0].hang_up(code))
-
-    # The aggregator
+            setattr(endpoint, kind, value)
 
     @rule(names=st.lists(st.sampled_from(sorted(FAULTS)), min_size=1, max_size=4))
     def misbehave(self, names: list[str]) -> None:
         self.ground.aggregator.faults += [FAULTS[name] for name in names]
 
-    @rule(fault=st.sampled_from((None, Fault.answered(503), Fault.cut(), Fault.behind(), Fault.lost("reset"))))
+    @rule(fault=st.sampled_from((None, None, Fault.answered(503), Fault.cut(), Fault.behind(), Fault.lost("reset"))))
     def be_out(self, fault: Fault | None) -> None:
         self.ground.aggregator.always = fault
+
+    @rule(opened=st.booleans())
+    def keep_handlers_waiting(self, *, opened: bool) -> None:
+        """Handlers do not end until they may."""
+        if opened:
+            GATE.set()
+        else:
+            GATE.clear()
 
     # The daemon
 
@@ -176,15 +182,10 @@ class History(RuleBasedStateMachine):
         self.runner.run(self.ground.let_run(50))
 
     @precondition(lambda self: self.ground.is_up)
-    @rule()
-    def stop(self) -> None:
-        self.runner.run(self.ground.down())
-
-    @precondition(lambda self: self.ground.is_up)
-    @rule(at_once=st.booleans())
-    def crash(self, *, at_once: bool) -> None:
-        self.runner.run(self.ground.crash())
-        if at_once:
+    @rule(how=st.sampled_from(("stopped", "crashed", "crashed and started")))
+    def end(self, how: str) -> None:
+        self.runner.run(self.ground.down() if how == "stopped" else self.ground.crash())
+        if how == "crashed and started":
             self.runner.run(self.ground.up())
 
     @precondition(lambda self: not self.ground.is_up)

@@ -18,6 +18,7 @@ import pytest
 from pydantic import ValidationError
 
 from listener.config import Chain, Config, Hold, load, matchers
+from listener.config.election import RoundRobin
 from listener.errors import ConfigError
 from listener.rules.triggers import Blocks, EventTrigger
 
@@ -139,6 +140,25 @@ def test_a_rule_holds_its_tasks_as_it_says_or_as_its_chain_says(
     config = load(write(GOOD.replace('max_age = "10m"', rule)), {**ENVIRON, "RPC": "ws://host"})
     found = Chain(name="l2", endpoints=["ws://host"], chain_id=1, **chain)
     assert config.rules[0].hold(found) == expected
+
+
+@pytest.mark.parametrize("trigger", ['{ type = "http" }', '{ type = "schedule", every = "30s" }'])
+def test_what_no_block_makes_waits_for_no_block_whatever_its_chain_says(write: Write, trigger: str) -> None:
+    config = load(write(GOOD.replace('{ type = "block", every = 10 }', trigger)), {**ENVIRON, "RPC": "ws://host"})
+    asked = config.rules[1]
+    chain = Chain(name="l2", endpoints=["ws://host"], chain_id=1, finality="finalized")
+    assert (asked.hold(chain), config.rules[0].hold(chain)) == (Hold(), Hold(finality="finalized"))
+    assert [matcher.name for matcher in matchers(config)] == ["intents"]
+    assert config.chain_of(asked).name == "l2"
+
+
+def test_an_election_and_its_contract_are_the_values_we_work_with(write: Write) -> None:
+    center = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
+    election = f'election = {{ type = "round_robin", span = 20, list = "ids" }}\n[attestation]\naddress = "{center}"\n'
+    config = load(write(GOOD + election), {**ENVIRON, "RPC": "ws://host"})
+    assert [rule.election for rule in config.rules] == [None, RoundRobin(span=20, list="ids")]
+    assert (config.attestation.address, config.attestation_chain) == (center, config.chains["l2"])
+    assert config.attestation.deadline == timedelta(hours=1)
 
 
 def test_a_configuration_cannot_be_changed(write: Write) -> None:

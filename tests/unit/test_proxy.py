@@ -114,3 +114,19 @@ async def test_where_nobody_listens_behind_it_the_line_ends(proxy: Proxy, connec
     with contextlib.suppress(ConnectionResetError):
         assert await line[0].read() == b""
     assert line[0].at_eof() or line[0].exception() is not None
+
+
+async def test_a_line_that_is_closing_already_may_be_reset_as_well(proxy: Proxy, connect: Connect) -> None:
+    reader, writer = await connect()
+    writer.write(b"a")
+    assert await reader.read(1) == b"a"
+    for line in proxy._lines.values():
+        for each in line:
+            each.transport.abort()
+    while not all(  # noqa: ASYNC110 - the transports tell nobody else
+        each.get_extra_info("socket")._sock.fileno() == -1 for line in proxy._lines.values() for each in line
+    ):
+        await asyncio.sleep(0)
+    proxy.reset()
+    with contextlib.suppress(ConnectionResetError):
+        assert await reader.read(1) == b""

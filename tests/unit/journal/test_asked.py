@@ -21,6 +21,7 @@ from world import (
     until,
 )
 
+from listener import metrics
 from listener.config import Url
 from listener.journal import Asked, Claimed, Journal, Sweep
 from listener.model import Cursor
@@ -128,6 +129,15 @@ async def test_a_claim_that_stands_brings_it_at_once_even_when_who_asked_has_gon
     asking.cancel()
     await until(lambda: len(brought) == 1)
     assert world.states() == ["running"]
+
+
+async def test_each_new_one_is_counted(world: World) -> None:
+    counted = metrics.tasks_journaled.labels(CHAIN)._value
+    before = counted.get()
+    await world.ask("one")
+    await world.ask("one")
+    await world.ask("two")
+    assert counted.get() - before == 2
 
 
 async def test_without_a_standing_claim_the_runner_is_told_of_new_tasks_alone(world: World) -> None:

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from works import Context, good, running, walk, work
 from world import SIGNER, World, until
 
+from listener import metrics
 from listener import runner as runner_package
 from listener.config.election import Fixed
 from listener.election.election import FixedElection
@@ -65,6 +66,10 @@ async def test_an_address_is_ours_whatever_its_case(world: World) -> None:
         await until(lambda: world.states() == ["ready"])
 
 
+def value(name: str) -> float:
+    return metrics.registry.get_sample_value(name, {"rule": "blocks"}) or 0
+
+
 async def test_where_nobody_is_elected_nothing_is_done(world: World) -> None:
     async def elect(_ctx: Context) -> str:
         return "0x" + "0" * 40
@@ -85,9 +90,12 @@ async def test_a_turn_that_cannot_be_read_is_tried_again_and_never_counts(world:
             raise ElectionFailed("the operators cannot be read: it is down")
         return OURS
 
+    counted = ("listener_election_failures_total", "listener_handler_failures_total", "listener_handler_seconds_count")
+    before = [value(name) for name in counted]
     await walk(world)
     async with running(world, turns(elect, max_attempts=2)):
         await until(lambda: world.states() == ["ready"])
+    assert [value(name) - old for name, old in zip(counted, before, strict=True)] == [5, 0, 1]
     assert (asked, world.row()["attempts"]) == (6, 1)
     said = [(line["log_level"], line["reason"]) for line in logs if line["event"] == "election.failed"]
     assert said == [("warning", "the operators cannot be read: it is down")] + [("debug", said[0][1])] * 4

@@ -12,6 +12,7 @@ from serving import ECHO, LIMIT_S, all_of, answered, is_refusal, serving
 from structlog.testing import capture_logs
 from world import until
 
+from listener import metrics
 from listener.errors import BindFailed
 from listener.web import Refused, Route, connection, envelope, listen
 
@@ -237,6 +238,22 @@ async def test_a_client_that_goes_away_leaves_its_room() -> None:
         assert status == 200
 
 
+async def test_a_client_that_goes_away_leaves_its_room_though_its_handler_goes_on() -> None:
+    gate = Gate()
+    async with serving(gate.route(), HEALTH, max_connections=1) as served:
+        _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(b"GET /gate HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await until(lambda: gate.waiting == 1)
+        assert (await served.raw(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"))[0] == 503
+        writer.transport.abort()
+        for _ in range(100):
+            status, _ = await served.raw(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            if status == 200:
+                break
+        assert status == 200
+        gate.open.set()
+
+
 # Requests
 
 
@@ -269,6 +286,20 @@ async def test_a_client_that_asks_too_often_is_told_how_long_to_wait() -> None:
             assert is_refusal(await answer.json())
         assert (await served.ask("GET", "/nothing"))[0] == 429
         assert (await served.ask("GET", "/health", at=served.attesters))[0] == 200  # each bind by itself
+
+
+def counted(path: str, status: int) -> float:
+    return metrics.registry.get_sample_value("listener_http_requests_total", {"path": path, "status": str(status)}) or 0
+
+
+async def test_requests_are_counted_by_the_path_that_is_served() -> None:
+    before = [counted("/secret", 200), counted("/secret", 401), counted("other", 404)]
+    async with serving(SECRET, token=TOKEN) as served:
+        await served.ask("GET", "/secret", headers={"Authorization": f"Bearer {TOKEN}"})
+        await served.ask("GET", "/secret?a=1")
+        await served.ask("GET", "/anything/else")
+    after = [counted("/secret", 200), counted("/secret", 401), counted("other", 404)]
+    assert [now - then for now, then in zip(after, before, strict=True)] == [1, 1, 1]
 
 
 async def test_hundreds_of_clients_at_once_get_an_answer_each() -> None:
