@@ -24,6 +24,8 @@ class Refused(Exception):
 
 def body(data: Any, message: str | None, *, error: bool) -> bytes:
     """Return an answer's bytes."""
+    if message is not None:  # it may be what a task says, and that may hold lone surrogates
+        message = message.encode(errors="backslashreplace").decode()
     return orjson.dumps({"data": data, "error": error, "message": message})
 
 

@@ -111,9 +111,8 @@ def parsed(body: bytes) -> dict[str, Any]:
         Refused: it is none.
     """
     try:
-        orjson.loads(
-            body
-        )  # the stricter of the two, but it takes the last of several equal names, and rounds large numbers
+        # The stricter of the two, but it takes the last of several equal names, and rounds large numbers.
+        orjson.loads(body)
         value = json.loads(body, object_pairs_hook=_once)
     except orjson.JSONDecodeError as error:
         raise Refused(400, f"the body is not JSON: {error.msg} at {error.lineno}:{error.colno}") from None

@@ -109,6 +109,14 @@ async def test_spoilt_requests_are_answered_in_the_common_form_or_not_at_all(see
     assert {line["event"] for line in logs} == {"http.listening"}
 
 
+@pytest.mark.parametrize("name", ["Content-Type", "Content-Encoding", "Authorization", "Origin", "Idempotency-Key"])
+async def test_a_header_that_is_no_text_is_no_fault(name: str) -> None:
+    head = f"POST /task/execute HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n{name}: ".encode()
+    async with serving(TAKE) as served:
+        status, answer = await served.raw(head + b"te\xffxt/\xfe\r\n\r\n{}")
+        assert status == 200 or (status < 500 and is_refusal(answer))
+
+
 async def test_slow_clients_slow_nobody() -> None:
     """Each sends a byte now and then, as many as there is room for, and more."""
     sent = b"POST /task/execute HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{"

@@ -106,6 +106,14 @@ async def test_a_handler_may_refuse() -> None:
         assert await served.ask("GET", "/") == (409, {"data": None, "error": True, "message": "another body"})
 
 
+async def test_a_message_may_hold_what_utf_8_cannot_write() -> None:
+    async def says(_request: web.Request) -> web.Response:
+        return envelope(data=False, message="no \ud800 \u00e4")
+
+    async with serving(Route(method="GET", path="/", handler=says)) as served:
+        assert (await served.ask("GET", "/"))[1]["message"] == "no \\ud800 \u00e4"
+
+
 # Bodies
 
 
