@@ -13,7 +13,7 @@ import orjson
 
 from bench.client import BASELINE, DAEMON
 from bench.report import Run, as_json, table
-from bench.scenarios import SCENARIOS
+from bench.scenarios import DAEMON_ALONE, SCENARIOS
 from listener.errors import ListenerError
 
 BUILD = Path(__file__).parents[1] / "build"  # on the project's disk: a journal in memory would have nothing to sync
@@ -28,6 +28,7 @@ async def run(scenarios: Sequence[str], rounds: int, clients: Sequence[str]) -> 
             for number in range(1, rounds + 1)
             for scenario in scenarios
             for client in (clients if number % 2 else reversed(clients))
+            if client == DAEMON or scenario not in DAEMON_ALONE
         ]
 
 

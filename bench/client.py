@@ -53,7 +53,23 @@ task = "tasks.intent"
 task_definition_id = 0
 trigger = {{ type = "event", contract = "intent_sender", event = "IntentSent" }}
 concurrency = 32
+self_check = false  # the script does not judge its answers either
 """
+ATTESTS = """
+[[rules]]
+name = "trivial"
+task = "trivial"
+task_definition_id = {definition}
+trigger = {{ type = "block", every = 1000000 }}
+"""
+TRIVIAL = """
+from listener import Verdict
+async def execute(ctx):
+    return None
+async def validate(ctx, claim):
+    return Verdict.approve()
+"""
+DEFINITION = 7  # of the trivial task
 
 
 @dataclass(frozen=True)
@@ -97,7 +113,9 @@ class Client:
 
 
 @asynccontextmanager
-async def run_client(name: str, site: Site, folder: Path, *, start: int | None = None) -> AsyncIterator[Client]:
+async def run_client(
+    name: str, site: Site, folder: Path, *, start: int | None = None, attests: bool = False
+) -> AsyncIterator[Client]:
     """
     Run a client beside a site; it is stopped in every case.
 
@@ -106,11 +124,14 @@ async def run_client(name: str, site: Site, folder: Path, *, start: int | None =
         site: what it follows and sends to.
         folder: made; holds what the client needs and its log.
         start: the first block that counts; None is the next one.
+        attests: whether the daemon judges claims of a trivial task too.
 
     Raises:
         BenchError: it ended by itself.
     """
     command = _prepare(name, site, folder, start)
+    if attests:
+        command += _attests(folder)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("LISTENER__")}
     log = folder / "client.log"
     with log.open("wb") as stderr:
@@ -153,6 +174,13 @@ def _daemon(site: Site, folder: Path, start: int | None) -> list[str]:
         )
     )
     return [sys.executable, "-m", "listener", "run", "--config", str(config)]
+
+
+def _attests(folder: Path) -> list[str]:
+    (folder / "trivial.py").write_text(TRIVIAL)
+    with (folder / "config.toml").open("a") as config:
+        config.write(ATTESTS.format(definition=DEFINITION))
+    return ["--role", "both"]
 
 
 COMMANDS: dict[str, Callable[[Site, Path, int | None], list[str]]] = {BASELINE: _baseline, DAEMON: _daemon}

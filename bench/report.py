@@ -13,6 +13,8 @@ LABELS = {
     "p50_ms": "latency p50, ms",
     "p99_ms": "latency p99, ms",
     "tasks_per_s": "tasks/s",
+    "requests_per_s": "requests/s",
+    "processor_us": "processor, µs a request",
     "whole_s": "from process start, s",
     "rss_mb": "RSS at the end, MB",
     "peak_mb": "RSS at most, MB",
@@ -47,6 +49,8 @@ TARGETS = {
     ("catch-up", "tasks_per_s"): Target(2.3, at_least=True, is_ratio=True),
     ("catch-up", "rss_mb"): Target(1.4, at_least=False, is_ratio=True),
     ("idle", "processor_percent"): Target(0.5, at_least=False, is_ratio=False),
+    ("validate", "requests_per_s"): Target(1500, at_least=True, is_ratio=False),
+    ("validate", "p99_ms"): Target(50, at_least=False, is_ratio=False),
 }
 
 

@@ -2,14 +2,19 @@
 
 import asyncio
 import statistics
+import sys
 import time
+from asyncio.subprocess import PIPE
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.client import Client, run_client
+import orjson
+
+from bench.client import DEFINITION, Client, run_client
 from bench.site import BenchError, Seen, Site, open_site
 from bench.verdict import block_of, faults
+from listener.devnet import child
 
 READY_TIMEOUT_S = 30
 WARM_UP_BLOCKS = 10
@@ -29,6 +34,9 @@ CATCH_UP_INTENTS = 10  # in each block
 
 IDLE_START_S = 5  # to start and connect
 IDLE_S = 15
+
+VALIDATE_CONNECTIONS = 50
+VALIDATE_S = 10
 
 
 @dataclass(frozen=True)
@@ -116,6 +124,47 @@ async def idle(client: str, folder: Path) -> Result:
     return Result(faults=wrong) if wrong else Result({"processor_percent": percent})
 
 
+async def validate(client: str, folder: Path) -> Result:
+    """Judge claims of a trivial task over 50 connections, while a chain of one block a second is followed."""
+    async with open_site(block_time_s=1) as site, run_client(client, site, folder, attests=True) as running:
+        url, used_s = await _url(running), running.processor_s()
+        asker = await child.start(
+            *(sys.executable, "-m", "bench.asker", "--url", url, "--definition", str(DEFINITION)),
+            *("--connections", str(VALIDATE_CONNECTIONS), "--seconds", str(VALIDATE_S)),
+            stdout=PIPE,
+            stderr=sys.stderr.fileno(),
+        )
+        try:
+            output, _ = await asker.communicate()
+        finally:
+            await child.stop(asker)
+        if asker.returncode != 0:
+            raise BenchError("the asker ended before it had an answer; what it said is above")
+        used_s = running.processor_s() - used_s
+        first = await site.anvil.head() + 1
+        await site.announce(1)
+        wrong = await _faults(site, await _seen(site, first, 1), first)
+    figures = orjson.loads(output)
+    answers = figures.pop("wrong")
+    if answers:
+        wrong["wrong answers"] = answers
+    figures["processor_us"] = used_s / figures.pop("asked") * 1e6  # what other work on the machine changes least
+    return Result(faults=wrong) if wrong else Result(figures)
+
+
+async def _url(client: Client) -> str:
+    """Wait until the daemon says where it listens."""
+    ends_at = time.monotonic() + READY_TIMEOUT_S
+    while time.monotonic() < ends_at:
+        client.check()
+        lines = [orjson.loads(line) for line in client.log.read_bytes().splitlines(keepends=True) if line[-1:] == b"\n"]
+        for line in lines:
+            if line["event"] == "http.listening":
+                return str(line["url"])
+        await asyncio.sleep(SETTLE_S)
+    raise BenchError(f"the {client.name} does not listen: {client.last_words()}")
+
+
 async def _warm(site: Site, client: Client) -> int:
     """Announce intents until the client answers, then a few more; return the first block after these."""
     ends_at = time.monotonic() + READY_TIMEOUT_S
@@ -155,4 +204,6 @@ SCENARIOS: dict[str, Callable[[str, Path], Awaitable[Result]]] = {
     "burst-50ms": burst_50ms,
     "catch-up": catch_up,
     "idle": idle,
+    "validate": validate,
 }
+DAEMON_ALONE = frozenset({"validate"})  # what the script has nothing to compare with

@@ -10,6 +10,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any, Protocol
 
 import aiohttp
@@ -17,7 +18,7 @@ import structlog
 
 from listener import config, follower, memory
 from listener.aggregator import Aggregator
-from listener.chains import Chain, Reader
+from listener.chains import Chain, Finder, Reader
 from listener.config.election import RoundRobin
 from listener.config.trigger import HttpTrigger, ScheduleTrigger
 from listener.errors import ConfigError, StageEnded
@@ -27,13 +28,22 @@ from listener.handlers import Handler
 from listener.journal import CatchUp, Journal, RuleFacts
 from listener.journal.keeper import Keeper
 from listener.journal.readings import Readings
-from listener.model import TaskContext
+from listener.model import Claim, Judgement, TaskContext
 from listener.pulse import Pulse
 from listener.rules.matcher import Matcher
-from listener.runner import Runner, Work
+from listener.runner import Judge, Runner, Work
 from listener.signing import Signer
 from listener.submitter import Submitter
-from listener.web import Executable, Server, listen, performer_routes
+from listener.web import (
+    Executable,
+    Route,
+    Server,
+    attester_routes,
+    listen,
+    no_validate_route,
+    performer_routes,
+    validate_route,
+)
 
 log = structlog.get_logger()
 
@@ -85,6 +95,8 @@ async def run(
     settings: config.Config,
     matchers: Sequence[Matcher],
     handlers: Mapping[str, Handler],
+    *,
+    role: str = "performer",
     resume_at: str | None = None,
 ) -> int:
     """
@@ -94,6 +106,7 @@ async def run(
         settings: what the operator wrote.
         matchers: one for each rule whose tasks a block makes.
         handlers: by rule.
+        role: performer, attester or both.
         resume_at: how to go on with a journal that was restored: latest or cursor.
 
     Returns:
@@ -119,7 +132,10 @@ async def run(
         loop.add_signal_handler(number, on_signal, number.name)
     try:
         async with AsyncExitStack() as edges:
-            stages = await build(settings, matchers, handlers, edges, resume_at)
+            if role == "attester":
+                stages = await attend(settings, matchers, handlers, edges)
+            else:
+                stages = await build(settings, matchers, handlers, edges, resume_at, attests=role == "both")
             memory.freeze()
             log.info("daemon.started", stages=[stage.name for stage in stages], rules=len(settings.rules))
             await serve(stages, stop)
@@ -131,14 +147,16 @@ async def run(
     return 0
 
 
-async def build(
+async def build(  # noqa: PLR0913 - what the operator wrote, in three parts, and how to start with it
     settings: config.Config,
     matchers: Sequence[Matcher],
     handlers: Mapping[str, Handler],
     edges: AsyncExitStack,
     resume_at: str | None = None,
+    *,
+    attests: bool = False,
 ) -> list[Stage]:
-    """Open the edges and make the stages that stand on them; the stack closes the edges in reverse."""
+    """Open a performer's edges and make the stages that stand on them; the stack closes the edges in reverse."""
     # Where there are rules, the configuration has made sure of the other three.
     if not settings.rules or not settings.performer or not settings.performer.key or not settings.aggregator:
         raise ConfigError("there are no rules, so there is nothing to run; write a [[rules]] block")
@@ -154,9 +172,7 @@ async def build(
     for gone in await journal.end_gone():
         log.warning("rule.gone", rule=gone.rule, chain=gone.chain, expired=gone.expired, reason=gone.reason)
     log.info("journal.opened", url=settings.journal.url.redacted, was_running=running, was_ready=ready)
-    session = await edges.enter_async_context(
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60))
-    )
+    session = await edges.enter_async_context(_session())
     chains = {table.name: _chain(table, session) for table in settings.chains.values()}
     works = _works(settings, matchers, handlers, chains)
     aggregator = Aggregator(
@@ -168,24 +184,25 @@ async def build(
     edges.push_async_callback(aggregator.close)
     readings = Readings(settings.journal.place)
     edges.callback(readings.close)
+    runner = Runner(works, signer, journal)
     stopping = asyncio.Event()
-    followed = [chain for chain in chains.values() if any(work.chain == chain.name for work in works)]
     routes = performer_routes(
         settings=settings,
         executables=_executables(works),
-        chains=followed,
+        chains=[chain for chain in chains.values() if any(work.chain == chain.name for work in works)],
         journal=journal,
         readings=readings,
         aggregator=aggregator,
         address=signer.address,
         stopping=stopping,
+        more=[_attester(settings, works, runner.judge) if attests else no_validate_route()],
     )
     for name in _read_chains(settings, works):
         # Not in the followers: handlers that are finished after a stop still read over these lines.
         await edges.enter_async_context(chains[name].attended())
     return [
         *_followers(settings, works, chains, journal),
-        Runner(works, signer, journal),
+        runner,
         Submitter(
             aggregator,
             journal,
@@ -197,6 +214,28 @@ async def build(
         *([] if settings.journal.keep is None else [Keeper(journal, settings.journal.keep)]),
         Server(settings.http, *sockets, routes, stopping),
     ]
+
+
+async def attend(
+    settings: config.Config, matchers: Sequence[Matcher], handlers: Mapping[str, Handler], edges: AsyncExitStack
+) -> list[Stage]:
+    """Open an attester's edges and make its stages: no journal, no cursor, nothing that signs or sends."""
+    sockets = _sockets(settings.http, edges)
+    session = await edges.enter_async_context(_session())
+    chains = {table.name: _chain(table, session) for table in settings.chains.values()}
+    works = _works(settings, matchers, handlers, chains)
+    judge = Judge()
+    own = {work.chain for work in works if work.handler.validate is not None}
+    stopping = asyncio.Event()
+    routes = attester_routes(
+        settings=settings,
+        chains=[chain for name, chain in chains.items() if name in own],
+        stopping=stopping,
+        more=[_attester(settings, works, judge.judge)],
+    )
+    for name in own:
+        await edges.enter_async_context(chains[name].attended())
+    return [judge, Server(settings.http, *sockets, routes, stopping)]
 
 
 async def rewind(settings: config.Config, name: str, to: int | None) -> Rewound:
@@ -226,6 +265,29 @@ def _sockets(settings: config.Http, edges: AsyncExitStack) -> tuple[socket.socke
     if settings.validate_bind is None:
         return main, None
     return main, edges.enter_context(listen("validate_bind", settings.validate_bind))
+
+
+def _attester(
+    settings: config.Config,
+    works: Sequence[Work],
+    judge: Callable[[Sequence[Work], Claim], "asyncio.Future[Judgement]"],
+) -> Route:
+    """Serve the claims of each task definition whose task has a ``validate``."""
+    from listener.attester import Attester, Definition  # noqa: PLC0415 - a performer alone does without
+
+    by_definition: dict[int, list[Work]] = {}
+    for work in works:
+        if work.handler.validate is not None:
+            by_definition.setdefault(work.rule.task_definition_id, []).append(work)
+    if not by_definition:
+        raise ConfigError("no rule's task has a function validate, so there is nothing to judge; write one")
+    definitions = {number: Definition(own[0].rule.name, partial(judge, own)) for number, own in by_definition.items()}
+    # A quarter of the places stays for those who ask something else.
+    return validate_route(Attester(definitions, room=settings.http.max_requests * 3 // 4).answer)
+
+
+def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60))
 
 
 def _facts(settings: config.Config) -> dict[str, RuleFacts]:
@@ -286,6 +348,7 @@ def _works(
                 hold=rule.hold(table),
                 chain_id=chain.chain_id,
                 reader=Reader(chain, loop),
+                finder=Finder(chain, by_rule.get(rule.name), loop),
                 elect=elect.get(rule.name),
             )
         )

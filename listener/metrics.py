@@ -127,6 +127,24 @@ loop_stall_seconds = _histogram(
     (0.01, 0.05, 0.1, 0.25, 0.5, 1, 5, 20),
 )
 
+# What a task's own validate says: to attesters, and of our own results.
+validations = _counter(
+    "listener_validations",
+    "Answers to attesters, remembered ones too, by what was said: approve, reject, unsure, busy (too many at once).",
+    ("rule", "verdict"),
+)
+validation_seconds = _histogram(
+    "listener_validation_seconds",
+    "How long a task's validate took to judge an attester's claim, with the wait for its turn.",
+    ("rule",),
+    (0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 30),
+)
+self_checks = _counter(
+    "listener_self_checks",
+    "Results that the task's own validate judged before they were signed, by what it said: approve, reject, unsure.",
+    ("rule", "verdict"),
+)
+
 # The journal. What waits in it is measured every ten seconds; where daemons share one, each measures the whole.
 tasks_open = _gauge("listener_tasks_open", f"Tasks that are in a state now: {', '.join(OPEN)}.", ("rule", "state"))
 outbox_age_seconds = _gauge("listener_outbox_age_seconds", "Age of the oldest task that is ready and not taken yet.")

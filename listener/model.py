@@ -126,6 +126,18 @@ class Trigger:
     due: datetime  # the block's time; the planned time, or the arrival
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Where a claim is judged: all that ``ctx.trigger`` is in ``validate``, for an attester is told of no block."""
+
+    rule: str
+    chain: str
+    chain_id: int
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"ctx.trigger has no {name} in validate: read the block from the proof, then ctx.retrace")
+
+
 @dataclass(frozen=True, slots=True)
 class TaskResult:
     """A handler's answer: the proof by which attesters re-check it, and the bytes that go on chain."""
@@ -155,6 +167,12 @@ class Claim:
     task_definition_id: int
     performer: str  # checksummed
 
+    @property
+    def key(self) -> str:
+        """Name the claim: equal ones have the same key. Not the contract's digest, which takes fifty times as long."""
+        head = f"{self.task_definition_id}|{self.performer}|{len(self.data)}|".encode()
+        return hashlib.blake2b(head + self.data + self.proof_of_task.encode(), digest_size=16).hexdigest()
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -178,12 +196,38 @@ class Verdict:
         """Say that we cannot judge, and why."""
         return cls(approved=None, reason=reason)
 
+    @property
+    def word(self) -> str:
+        """What it says, as logs and metrics name it: approve, reject or unsure."""
+        return "unsure" if self.approved is None else "approve" if self.approved else "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict, and what only the operator may see of how it came about."""
+
+    verdict: Verdict
+    detail: str = ""
+
+    @property
+    def told(self) -> str:
+        """The reason with all its detail, for logs and rows."""
+        return f"{self.verdict.reason}: {self.detail}" if self.detail else self.verdict.reason
+
 
 class ChainReader(Protocol):
     """Gives contract calls on one chain, pinned to a block."""
 
     def at(self, block: int | bytes | str) -> "AsyncWeb3[Any]":
         """Return an AsyncWeb3 whose calls read at this block number, hash or tag."""
+        ...
+
+
+class Finder(Protocol):
+    """Finds a rule's triggers again."""
+
+    async def find(self, block_number: int, log_index: int | None, patience_s: float) -> tuple[Trigger, str] | None:
+        """Return the trigger in this block of the canonical chain and its task's key; None where there is none."""
         ...
 
 
@@ -214,3 +258,50 @@ class TaskContext(Generic[SettingsT]):
     def at(self, block: int | bytes | str) -> "AsyncWeb3[Any]":
         """Contract calls on the trigger's chain, read at another block: its number or its hash."""
         return self.reader.at(block)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimContext(TaskContext[SettingsT]):
+    """
+    What ``validate`` is given.
+
+    ``trigger`` is a Scope, and no block is known but by the proof: ``w3`` reads the latest one.
+    """
+
+    claim: Claim
+    finder: Finder
+    patience_s: float = 0.0  # for a chain that is a block behind the performer's, or cannot be read just now
+
+    @property
+    def w3(self) -> "AsyncWeb3[Any]":
+        """Contract calls on the rule's chain, read at its latest block."""
+        return self.reader.at("latest")
+
+    async def retrace(self, block_number: int, log_index: int | None = None) -> TaskContext[SettingsT] | None:
+        """
+        Give the context that ``execute`` had, so that it can be called again and its result compared.
+
+        Args:
+            block_number: on the canonical chain as it is now.
+            log_index: of the event in its block; an event rule needs it.
+
+        Returns:
+            None where the rule finds no such trigger in that block.
+
+        Raises:
+            TransientError: the chain could not be read, or has not come so far; let through, it means *unsure*.
+        """
+        found = await self.finder.find(block_number, log_index, self.patience_s)
+        if found is None:
+            return None
+        return TaskContext(
+            trigger=found[0],
+            key=found[1],
+            attempt=1,
+            settings=self.settings,
+            performer=self.claim.performer,
+            http=self.http,
+            log=self.log,
+            reader=self.reader,
+            ends_at=self.ends_at,
+        )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from listener.cli.role import checked
 from listener.errors import ConfigError, JournalError, NotAvailable
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def register(app: typer.Typer) -> None:
 def check(
     *,
     offline: Annotated[bool, typer.Option("--offline", help="Ask no chain and no aggregator.")] = False,
+    role: Annotated[str, typer.Option(help="For what: performer, attester or both.")] = "performer",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     config: Annotated[Path, typer.Option("--config", help="The configuration file.")] = Path("config.toml"),
 ) -> None:
@@ -31,7 +33,8 @@ def check(
     from listener.cli.preflight import FAILED, findings  # noqa: PLC0415 -- --help stays quick
 
     failed: list[Finding] = []
-    for finding in findings(config, os.environ, require_key=not offline):
+    performs, attests = checked(role) != "attester", role != "performer"
+    for finding in findings(config, os.environ, require_key=not offline, performs=performs, attests=attests):
         typer.echo(json.dumps(asdict(finding), ensure_ascii=False) if as_json else _line(finding))
         if finding.status == FAILED:
             failed.append(finding)

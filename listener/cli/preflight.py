@@ -44,7 +44,9 @@ class Finding:
         return self.detail if self.remedy is None else f"{self.detail}; {self.remedy}"
 
 
-def findings(path: Path, environ: Mapping[str, str], *, require_key: bool) -> Iterator[Finding]:
+def findings(
+    path: Path, environ: Mapping[str, str], *, require_key: bool, performs: bool = True, attests: bool = False
+) -> Iterator[Finding]:
     """
     Run every check that can still run after what failed.
 
@@ -52,15 +54,18 @@ def findings(path: Path, environ: Mapping[str, str], *, require_key: bool) -> It
         path: ``config.toml``.
         environ: the environment.
         require_key: False makes a key that is not there a warning.
+        performs: False for an attester, which has no key and no journal.
+        attests: whether a task has to have a ``validate``.
     """
     try:
-        config = load(path, environ, require_key=require_key)
+        config = load(path, environ, require_key=require_key, performs=performs)
     except ConfigError as error:
         yield from _failures("config", error)
         return
     yield Finding(OK, "config", _summary(path, config))
-    yield from _key(path, environ, config)
-    yield from _journal(config)
+    if performs:
+        yield from _key(path, environ, config)
+        yield from _journal(config)
     if not config.rules:
         yield Finding(FAILED, "rule", "there are no rules, so there is nothing to run", "write a [[rules]] block")
     for rule in config.rules:
@@ -69,7 +74,7 @@ def findings(path: Path, environ: Mapping[str, str], *, require_key: bool) -> It
     handled = [found for rule in config.rules for found in _checked("handler", _task, rule, folder)]
     yield from handled
     if all(found.status == OK for found in handled):
-        yield from _agreement(config, folder)
+        yield from _agreement(config, folder, attests=attests)
 
 
 def _key(path: Path, environ: Mapping[str, str], config: Config) -> Iterator[Finding]:
@@ -101,12 +106,16 @@ def _journal(config: Config) -> Iterator[Finding]:
         yield Finding(WARNING, "journal", f"{path}: whole, and held {health.held}", remedy)
 
 
-def _agreement(config: Config, folder: Path) -> Iterator[Finding]:
+def _agreement(config: Config, folder: Path, *, attests: bool) -> Iterator[Finding]:
     """Check what concerns several handlers; silent when they agree."""
     try:
-        load_handlers(config.rules, folder)
+        handlers = load_handlers(config.rules, folder)
     except ConfigError as error:
         yield from _failures("handler", error)
+        return
+    if attests and handlers and all(each.validate is None for each in handlers.values()):
+        detail = "no rule's task has a function validate, so there is nothing to judge"
+        yield Finding(FAILED, "handler", detail, "write one")
 
 
 def _checked(check: str, look: Callable[P, str], *args: P.args, **kwargs: P.kwargs) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from listener.errors import NotAvailable
+from listener.cli.role import checked
 
 ConfigPath = Annotated[Path, typer.Option("--config", help="The configuration file.", show_default=True)]
 CONFIG = Path("config.toml")
@@ -22,9 +22,13 @@ def register(app: typer.Typer) -> None:
 
 def run(
     config: ConfigPath = CONFIG,
-    role: Annotated[str, typer.Option(help="What to be: performer; attester and both are not available yet.")] = (
-        "performer"
-    ),
+    role: Annotated[
+        str,
+        typer.Option(
+            help="What to be: a performer; an attester, which judges the tasks of others over HTTP "
+            "and needs no key, no aggregator and no journal; or both.",
+        ),
+    ] = "performer",
     resume_at: Annotated[
         str | None,
         typer.Option(
@@ -34,11 +38,11 @@ def run(
     ] = None,
 ) -> None:
     """
-    Follow the chains and perform tasks, until SIGTERM or Ctrl-C.
+    Follow the chains and perform tasks, or judge those of others, until SIGTERM or Ctrl-C.
 
     The first signal finishes what is in hand and exits 0; a second one cancels at once and exits 1.
 
-    Example: listener run --config /etc/listener/config.toml
+    Example: listener run --config /etc/listener/config.toml --role both
     """
     from listener import memory  # noqa: PLC0415 - see cli/__init__.py
 
@@ -47,19 +51,18 @@ def run(
     from listener import handlers, hashes, logs  # noqa: PLC0415
     from listener.config import load, matchers  # noqa: PLC0415
 
-    if role not in ("performer", "attester", "both"):
-        raise typer.BadParameter(f"{role} is not a role; it is performer, attester or both", param_hint="--role")
-    if role != "performer":
-        raise NotAvailable(f"--role {role}: not available yet")
+    checked(role)
     if resume_at not in (None, "latest", "cursor"):
         raise typer.BadParameter(f"{resume_at} is neither latest nor cursor", param_hint="--resume-at")
+    if resume_at is not None and role == "attester":
+        raise typer.BadParameter("an attester has no journal to go on with", param_hint="--resume-at")
     memory.share_one_heap()
     hashes.choose()
-    settings = load(config, os.environ)
+    settings = load(config, os.environ, performs=role != "attester")
     logs.configure(settings.logs.level, settings.logs.format, settings.secrets)
     ready = matchers(settings)
     found = handlers.load(settings.rules, config.absolute().parent)
-    sys.exit(_run(daemon.run(settings, ready, found, resume_at)))
+    sys.exit(_run(daemon.run(settings, ready, found, role=role, resume_at=resume_at)))
 
 
 def _run(main: Coroutine[Any, Any, int]) -> int:

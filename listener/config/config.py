@@ -29,10 +29,10 @@ class Config(Table):
 
     not_yet: ClassVar[frozenset[str]] = frozenset({"proofs"})
 
-    performer: Performer | None = None  # None where there are no rules
+    performer: Performer | None = None  # None where there are no rules, or nobody performs them
     chains: Mapping[str, Chain] = Field(default_factory=dict)
     contracts: Mapping[str, Contract] = Field(default_factory=dict)
-    aggregator: Aggregator | None = None  # None where there are no rules
+    aggregator: Aggregator | None = None  # the same
     attestation: Attestation | None = None
     journal: Journal
     http: Http
@@ -50,7 +50,10 @@ class Config(Table):
 
     @model_validator(mode="after")
     def _fits_together(self, info: ValidationInfo) -> "Config":
-        lines = [*self._unknown_names(), *self._missing_tables(require_key=Surroundings.of(info).require_key)]
+        around = Surroundings.of(info)
+        lines = [*self._unknown_names()]
+        if around.performs:
+            lines += self._missing_tables(require_key=around.require_key)
         if lines:
             raise ValueError("\n".join(lines))
         return self

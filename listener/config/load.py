@@ -12,8 +12,10 @@ from listener.config.config import Config
 from listener.config.surroundings import Surroundings
 from listener.errors import ConfigError
 
+PERFORMERS = frozenset({"performer", "aggregator", "journal"})  # tables
 
-def load(path: Path, environ: Mapping[str, str], *, require_key: bool = True) -> Config:
+
+def load(path: Path, environ: Mapping[str, str], *, require_key: bool = True, performs: bool = True) -> Config:
     """
     Read ``config.toml``.
 
@@ -21,13 +23,17 @@ def load(path: Path, environ: Mapping[str, str], *, require_key: bool = True) ->
         path: the file; relative paths in it start at its folder.
         environ: variables that it refers to, and that override it.
         require_key: False lets a key pass whose variable or file is not there; it is None then.
+        performs: False for an attester, of whose file the tables of a performer are not read: it has no use for a
+            key, an aggregator and a journal, and what it does not hold cannot leak from it.
 
     Raises:
         ConfigError: one line for each problem found.
     """
     document = _document(path)
     problems = environment.apply(document, environ)
-    around = Surroundings(path.absolute().parent, environ, require_key)
+    if not performs:
+        document = {name: table for name, table in document.items() if name not in PERFORMERS}
+    around = Surroundings(path.absolute().parent, environ, require_key, performs)
     try:
         config = Config.model_validate(document, context=around)
     except ValidationError as error:

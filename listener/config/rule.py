@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -27,8 +27,6 @@ def _module(value: str) -> str:
 class Rule(Held):
     """A trigger bound to a handler."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset({"self_check"})
-
     name: Name
     task: Annotated[str, AfterValidator(_module)]
     task_definition_id: int = Field(ge=0, le=65535)  # uint16 on chain
@@ -42,6 +40,7 @@ class Rule(Held):
     catch_up: Literal["all", "latest", "none"] = "all"  # of the triggers that an outage made late
     catch_up_after: Duration = timedelta(minutes=2)  # behind the newest head, by the blocks' time
     concurrency: int = Field(default=8, ge=1, le=10_000)
+    self_check: bool = True  # where the task has `validate`
     settings: Mapping[str, Any] = Field(default_factory=dict)  # checked by the task module's Settings
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ class Surroundings:
     folder: Path = field(default_factory=Path)  # relative paths start here
     environ: Mapping[str, str] = field(default_factory=dict)
     require_key: bool = True  # False: a key whose variable or file is not there is left out
+    performs: bool = True  # False: an attester's, which neither signs nor sends
 
     @classmethod
     def of(cls, info: ValidationInfo) -> "Surroundings":

@@ -1,7 +1,8 @@
 """
 A local aggregator: ``sendTask`` as JSON-RPC over HTTP, checked as the contract would, each digest taken once.
 
-It keeps what it accepted and refused, for whoever counts from outside. It does not gossip: there are no attesters here.
+It keeps what it accepted and refused, for whoever counts from outside. What it accepted it gives to ``gossip``, where
+there are attesters.
 """
 
 import asyncio
@@ -9,12 +10,15 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import orjson
 from aiohttp import web
 
 from listener.devnet.attestation import REVERTED, Call, RpcError, check_signature, parse
+
+if TYPE_CHECKING:
+    from listener.devnet.gossip import Gossip
 
 HOST = "127.0.0.1"
 PARSE_ERROR = -32700
@@ -50,6 +54,7 @@ class Aggregator:
         self.after: Hook | None = None
         self.accepted: list[Call] = []
         self.refused: list[Refusal] = []
+        self.gossip: Gossip | None = None  # None: there are no attesters
         self._digests: set[bytes] = set()
         self._runner: web.ServerRunner | None = None
 
@@ -141,6 +146,8 @@ class Aggregator:
         check_signature(call)
         self._digests.add(call.digest)
         self.accepted.append(call)
+        if self.gossip is not None:
+            self.gossip.spread(call)
 
 
 def _error(identity: Any, code: int, message: str) -> dict[str, Any]:

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from listener.devnet.accounts import ACCOUNTS
+from listener.devnet.attesters import attesters
 from listener.devnet.count import Expected, count, expected
 from listener.devnet.daemon import Daemon, UnreadError
+from listener.devnet.gossip import Gossip
 from listener.devnet.network import Network, local_network
 from listener.devnet.report import Report, Summary
 from listener.errors import ConfigError, ListenerError
@@ -46,8 +48,11 @@ async def run(options: Options, report: Report, stop: asyncio.Event) -> Summary:
     try:
         async with local_network(mining=False) as network:
             report.folder(options.folder)
-            demo = Demo(options, network, report, first=await network.anvil.head() + 1)
-            return await demo.run(stop)
+            first = await network.anvil.head() + 1
+            config = network.write_config(options.folder, start=first)
+            async with attesters(config) as urls, Gossip(urls) as gossip:
+                network.aggregator.gossip = gossip
+                return await Demo(options, network, report, config, first).run(stop)
     except ExceptionGroup as faults:
         known, others = faults.split(ListenerError)
         if known is None or others is not None:
@@ -58,7 +63,7 @@ async def run(options: Options, report: Report, stop: asyncio.Event) -> Summary:
 class Demo:
     """One demo on a running network."""
 
-    def __init__(self, options: Options, network: Network, report: Report, first: int) -> None:
+    def __init__(self, options: Options, network: Network, report: Report, config: Path, first: int) -> None:
         self._options = options
         self._network = network
         self._report = report
@@ -66,7 +71,7 @@ class Demo:
         self._last = first - 1
         self._shown: set[int] = set()  # tasks
         self._since = first  # no task of an earlier block is open
-        self._daemon = Daemon(network.write_config(options.folder, start=first), report.started)
+        self._daemon = Daemon(config, report.started)
 
     async def run(self, stop: asyncio.Event) -> Summary:
         """Run until the blocks are counted or ``stop`` is set, let open tasks settle, and count."""
@@ -107,11 +112,11 @@ class Demo:
             await self._look()
 
     async def _settle(self) -> None:
-        """Wait until every trigger is accepted and no task is open, or time is up."""
+        """Wait until every trigger is accepted, no task is open and the attesters have voted, or time is up."""
         triggers = await self._expected()
         with contextlib.suppress(TimeoutError):  # the count says what is missing
             async with asyncio.timeout(SETTLE_S):
-                while count(triggers, self._accepted()).missed or await self._look():  # noqa: ASYNC110 - nobody tells us
+                while count(triggers, self._accepted()).missed or self._voting or await self._look():  # noqa: ASYNC110 - nobody tells us
                     await asyncio.sleep(0.5)
 
     async def _look(self) -> bool:
@@ -138,6 +143,11 @@ class Demo:
     def _accepted(self) -> list[str]:
         return [call.proof_of_task for call in self._network.aggregator.accepted]
 
+    @property
+    def _voting(self) -> bool:
+        gossip = self._network.aggregator.gossip
+        return gossip is not None and gossip.is_open
+
     async def _expected(self) -> list[Expected]:
         anvil, sender = self._network.anvil, self._network.intent_sender
         blocks = [await anvil.block(number) for number in range(self._first, self._last + 1)]
@@ -149,15 +159,17 @@ class Demo:
             self._show(row)
         counted = count(await self._expected(), self._accepted())
         aggregator = self._network.aggregator
+        gossip = aggregator.gossip
+        rejected = 0 if gossip is None else len(gossip.rejected)
         summary = Summary(
             blocks=self._last - self._first + 1,
             triggers=counted.triggers,
             sent=len(aggregator.accepted) + len(aggregator.refused),
             accepted=len(aggregator.accepted),
-            approved=None,
+            approved=None if gossip is None else len(gossip.approved),
             missed=len(counted.missed),
             doubled=counted.doubled,
-            failed=sum(row["state"] in BAD or row["already_known"] is True for row in rows),
+            failed=rejected + sum(row["state"] in BAD or row["already_known"] is True for row in rows),
             restarts=self._daemon.restarts,
             stray=counted.stray,
         )

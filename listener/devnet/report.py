@@ -28,7 +28,7 @@ class Summary:
     approved: int | None  # None without attesters
     missed: int
     doubled: int
-    failed: int  # rows failed, rejected or already known
+    failed: int  # rows failed or already known, and tasks that the attesters rejected
     restarts: int
     stray: int  # accepted calls for a block that is not on the canonical chain
 
@@ -48,7 +48,8 @@ class Report:
 
     def folder(self, folder: Path) -> None:
         """Say where config, journal and log are."""
-        self._progress.print(f"folder {folder} (config.toml, listener.db, listener.log)", markup=False)
+        files = "config.toml, listener.db, listener.log, attester-N.log"
+        self._progress.print(f"folder {folder} ({files})", markup=False)
 
     def started(self, pid: int, restarts: int) -> None:
         """Say which process the daemon is; the reader may kill it."""

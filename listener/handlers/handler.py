@@ -39,9 +39,10 @@ class Handler:
     execute: Callable[..., Any]
     validate: Callable[..., Any] | None
     settings: BaseModel | None  # the module's Settings; None where it has none
-    is_async: bool  # False: execute blocks, and belongs in a pool of threads
+    is_async: bool  # False: execute blocks, and belongs in a thread of its own
     body: type[BaseModel] | None = None  # the module's Body, for HTTP triggers; None where it has none
     elect: Callable[..., Any] | None = None  # the rule's own election; None where it has none
+    validates_async: bool = False  # as is_async, of validate
 
 
 def load(rules: Iterable[Bound], folder: Path) -> dict[str, Handler]:
@@ -83,14 +84,16 @@ def handler(rule: Bound, folder: Path) -> Handler:
     execute = _function(module, "execute")
     if execute is None:
         raise ConfigError(f"no function execute in {rule.task}; it has: {_functions(module)}")
+    validate = _function(module, "validate")
     return Handler(
         module=rule.task,
         execute=execute,
-        validate=_function(module, "validate"),
+        validate=validate,
         settings=settings_of(module, rule.settings),
         is_async=inspect.iscoroutinefunction(execute),
         body=body_model(module),
         elect=elector(getattr(rule.election, "function", None), folder),
+        validates_async=inspect.iscoroutinefunction(validate),
     )
 
 

@@ -1,6 +1,7 @@
-"""Runs handlers for pending tasks and stores their signed results."""
+"""Runs handlers for pending tasks, stores their signed results, and judges claims by the same modules."""
 
 from listener.runner.execution import Work
+from listener.runner.judge import Judge
 from listener.runner.runner import Runner
 
-__all__ = ["Runner", "Work"]
+__all__ = ["Judge", "Runner", "Work"]

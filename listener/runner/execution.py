@@ -5,14 +5,10 @@ Runs on the handlers' loop. Whatever a handler raises ends here, as a value.
 """
 
 import asyncio
-import threading
 import time
-import traceback
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -24,13 +20,13 @@ from listener.config import Hold, Rule
 from listener.errors import BadTaskResult, ElectionFailed, HandlerFailed, HandlerTimeout
 from listener.handlers import Handler, read_body
 from listener.journal import Claimed
-from listener.model import ChainReader, TaskContext, TaskResult, Trigger
+from listener.model import ChainReader, Finder, TaskContext, TaskResult, Trigger
 from listener.rules.abi import UndecodableLog
 from listener.rules.matcher import Matcher
+from listener.runner.calling import STOPPING, described, run
 
 log = structlog.get_logger()
 
-STOPPING = "the daemon stops"
 MAX_PROOF_BYTES = 64 * 1024
 MAX_DATA_BYTES = 256 * 1024
 
@@ -46,7 +42,13 @@ class Work:
     hold: Hold
     chain_id: int
     reader: ChainReader
+    finder: Finder
     elect: Callable[[TaskContext[Any]], Awaitable[str]] | None = None  # None: every task is ours
+
+    @property
+    def judges_itself(self) -> bool:
+        """Whether a result is judged before it is signed."""
+        return self.rule.self_check and self.handler.validate is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ async def execute(task: Claimed, work: Work, http: aiohttp.ClientSession, perfor
         if isinstance(error, asyncio.CancelledError) and error.args == (STOPPING,):
             raise  # it is ours; a handler may cancel its own task as well, and leave it so
         log.debug("handler.raised", rule=task.rule, task=task.id, exc_info=True)
-        failure = HandlerFailed(_described(error))
+        failure = HandlerFailed(described(error))
     reached = not isinstance(failure, ElectionFailed)
     return Outcome(task, result, failure, time.monotonic() - begun, executed=reached)
 
@@ -110,9 +112,7 @@ async def _call(task: Claimed, work: Work, http: aiohttp.ClientSession, performe
                 reading = work.handler.elect is None
                 await _check_turn(work.elect, context, performer)
                 reading = False
-            if work.handler.is_async:
-                return await work.handler.execute(context)
-            return await _in_thread(work.handler.execute, context)
+            return await run(work.handler.execute, context, is_async=work.handler.is_async, rule=rule.name)
     except TimeoutError:
         if not timer.expired():
             raise  # the handler's own
@@ -138,35 +138,6 @@ async def _check_turn(
     if elected.lower() != performer.lower():
         who = "nobody" if int(elected, 16) == 0 else f"operator {to_checksum_address(elected)}"
         raise NotElected(f"not elected: it is the turn of {who} at block {context.trigger.block_number}")
-
-
-async def _in_thread(function: Callable[[Any], Any], context: Any) -> Any:
-    """
-    Call an ordinary function in a thread of its own.
-
-    Not in a pool: the interpreter waits for a pool's threads when it ends, and a function may hang for ever.
-    """
-    loop = asyncio.get_running_loop()
-    ended: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
-
-    def settle(result: Any, error: BaseException | None) -> None:
-        if not ended.done():
-            ended.set_result((result, error))
-
-    def run() -> None:
-        result, error = None, None
-        try:
-            result = function(context)
-        except BaseException as raised:  # noqa: BLE001 - handed to the one who waits
-            error = raised
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any longer
-            loop.call_soon_threadsafe(settle, result, error)
-
-    threading.Thread(target=run, name=f"handler {context.trigger.rule}", daemon=True).start()
-    result, error = await ended
-    if error is not None:
-        raise error
-    return result
 
 
 def _trigger(task: Claimed, work: Work) -> Trigger:
@@ -215,14 +186,3 @@ def _checked(result: Any, rule: str) -> TaskResult | None:
             f"at most {MAX_PROOF_BYTES} and {MAX_DATA_BYTES} are sent"
         )
     return TaskResult(proof, bytes(data))
-
-
-def _described(error: BaseException) -> str:
-    """Say in one line what a handler raised and where, for the traceback is only in the debug log."""
-    try:
-        said = str(error)
-    except Exception:  # noqa: BLE001 - even its text is the user's code
-        said = "(its text cannot be read)"
-    text = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{text[:1000]} ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else text[:1000]

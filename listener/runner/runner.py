@@ -19,9 +19,9 @@ from listener.config import Hold
 from listener.errors import BadTaskResult, ElectionFailed
 from listener.journal import Claimed, Due, Ended, Journal, Signed, now_us
 from listener.logs import redacted
-from listener.model import State
+from listener.model import Claim, Judgement, State, Verdict
 from listener.runner.execution import Outcome, Work
-from listener.runner.handler_loop import HandlerLoop
+from listener.runner.handler_loop import HandlerLoop, judged
 from listener.signing import Signer
 
 log = structlog.get_logger()
@@ -54,12 +54,13 @@ class Runner:
         self._unread: set[str] = set()  # rules whose last election could not be read
         self._outcomes: list[Outcome] = []
         self._ended = asyncio.Event()
+        self._handlers: HandlerLoop | None = None
         journal.on_pending = self._on_pending
         journal.on_expired = _report_expired
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run handlers until asked to stop, then finish what is in hand; what is cut short is put back."""
-        handlers = HandlerLoop(self._signer.address, self._on_outcomes)
+        handlers = self._handlers = HandlerLoop(self._signer.address, self._on_outcomes)
         self._journal.on_claimed = partial(self._start, handlers)
         try:
             async with asyncio.TaskGroup() as group:
@@ -74,6 +75,12 @@ class Runner:
         finally:
             await self._journal.release()
             await handlers.close()
+
+    def judge(self, works: Sequence[Work], claim: Claim) -> "asyncio.Future[Judgement]":
+        """Have an attester's claim judged where this performer's own tasks are executed."""
+        if self._handlers is None:
+            return judged(Verdict.unsure("the daemon starts"))
+        return self._handlers.judge(works, claim)
 
     # Claiming
 

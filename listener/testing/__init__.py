@@ -7,7 +7,7 @@ Imported by tests alone, ours and those of whoever writes a task.
 
 from listener.testing.aggregator import FakeAggregator, Fault
 from listener.testing.chain import Emitted, ScriptedBlock, ScriptedChain
-from listener.testing.context import context, event
+from listener.testing.context import claim_context, context, event
 from listener.testing.faults import (
     DIALECTS,
     HttpAnswer,
@@ -34,6 +34,7 @@ __all__ = [
     "RateLimit",
     "ScriptedBlock",
     "ScriptedChain",
+    "claim_context",
     "context",
     "event",
     "logs_changed",

@@ -7,7 +7,7 @@ The same arguments always give the same context, so that a test can compare two 
 import hashlib
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, TypeVar, cast
@@ -17,7 +17,7 @@ import structlog
 from eth_utils.address import to_checksum_address
 from hexbytes import HexBytes
 
-from listener.model import Block, Event, Log, Occasion, TaskContext, Trigger
+from listener.model import Block, Claim, ClaimContext, Event, Log, Occasion, Scope, TaskContext, Trigger
 
 SettingsT = TypeVar("SettingsT")
 
@@ -107,6 +107,55 @@ def context(  # noqa: PLR0913 - one for each thing that a context holds
         reader=_Reader(_NotGiven("w3") if w3 is None else w3),
         ends_at=time.monotonic() + timeout_s,
     )
+
+
+def claim_context(  # noqa: PLR0913 - one for each thing that a context holds
+    claim: Claim,
+    settings: SettingsT | None = None,
+    *,
+    rule: str = RULE,
+    chain: str = CHAIN,
+    chain_id: int = CHAIN_ID,
+    found: Iterable[TaskContext[Any]] = (),
+    http: aiohttp.ClientSession | None = None,
+    w3: Any = None,
+    performer: str | None = None,
+    timeout_s: float = 30,
+) -> ClaimContext[SettingsT]:
+    """
+    Make what ``validate`` is called with beside its claim.
+
+    ``found`` is what ``ctx.retrace`` finds, as contexts of ``execute``: by block number and, for events, log index. All
+    else is as for ``context``; there is no block, for an attester is told of none.
+    """
+    scope = Scope(rule=rule, chain=chain, chain_id=chain_id)
+    return ClaimContext(
+        trigger=cast("Trigger", scope),
+        key=_digest(repr(claim)).hex(),
+        attempt=1,
+        settings=cast("SettingsT", settings),
+        performer=performer,
+        http=cast("aiohttp.ClientSession", _NotGiven("http") if http is None else http),
+        log=structlog.get_logger().bind(rule=rule),
+        reader=_Reader(_NotGiven("w3") if w3 is None else w3),
+        ends_at=time.monotonic() + timeout_s,
+        claim=claim,
+        finder=_Finder([each.trigger for each in found]),
+    )
+
+
+class _Finder:
+    """Finds what the test gave."""
+
+    def __init__(self, triggers: Sequence[Trigger]) -> None:
+        self._triggers = triggers
+
+    async def find(self, block_number: int, log_index: int | None, patience_s: float) -> tuple[Trigger, str] | None:  # noqa: ARG002 - it is there or not
+        for trigger in self._triggers:
+            at = None if trigger.event is None else trigger.event.log_index
+            if trigger.block_number == block_number and log_index in {None, at}:
+                return trigger, _key(trigger)
+        return None
 
 
 class _NotGiven:

@@ -6,6 +6,7 @@ from listener.web.execute import Executable
 from listener.web.route import Route
 from listener.web.routes import attester_routes, performer_routes
 from listener.web.server import Server
+from listener.web.validate import no_validate_route, validate_route
 
 __all__ = [
     "Executable",
@@ -15,6 +16,8 @@ __all__ = [
     "attester_routes",
     "envelope",
     "listen",
+    "no_validate_route",
     "performer_routes",
     "refusal",
+    "validate_route",
 ]

@@ -171,14 +171,14 @@ class Following:
 
 
 @asynccontextmanager
-async def following(config: Path, *only: str) -> AsyncIterator[Following]:
+async def following(config: Path, *only: str, attests: bool = False) -> AsyncIterator[Following]:
     """Run the stages whose names begin with one of ``only``, all when none is given, until the block ends."""
     running = Following(config)
     settings = load(config, {})
     stop = asyncio.Event()
     async with AsyncExitStack() as edges:
         found = handlers.load(settings.rules, config.parent)
-        stages = await app.build(settings, matchers(settings), found, edges)
+        stages = await app.build(settings, matchers(settings), found, edges, attests=attests)
         running.url = next(stage.url for stage in stages if isinstance(stage, Server))
         stages = [stage for stage in stages if not only or stage.name.startswith(only)]
         running.serving = asyncio.create_task(app.serve(stages, stop))

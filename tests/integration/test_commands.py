@@ -26,8 +26,6 @@ NOT_YET = [
     ("keys", "address"),
     ("new", "folder"),
     ("schema",),
-    ("run", "--role", "attester"),
-    ("run", "--role", "both"),
 ]
 
 

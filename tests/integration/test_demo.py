@@ -55,8 +55,7 @@ async def test_a_demo_counts_its_blocks_and_every_trigger_once(tmp_path: Path) -
     assert summary | COUNTED == summary
     assert summary["blocks"] == 12
     assert summary["restarts"] == 0
-    assert summary["approved"] is None
-    assert summary["triggers"] == summary["accepted"] == len(lines) - 1
+    assert summary["triggers"] == summary["accepted"] == summary["approved"] == len(lines) - 1
     assert {line["rule"] for line in lines[:-1]} == {"intents", "every-5-blocks", "epochs"}
     assert {line["state"] for line in lines[:-1]} == {"accepted"}
 

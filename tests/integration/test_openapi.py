@@ -41,6 +41,11 @@ name = "anything"
 task = "anything"
 task_definition_id = 8
 trigger = { type = "http" }
+[[rules]]
+name = "judged"
+task = "tasks.block_report"
+task_definition_id = 9
+trigger = { type = "block", every = 1000 }
 """
 TOKEN = "word-by-word"  # noqa: S105 -- of these tests
 EXAMPLES = 8
@@ -87,10 +92,10 @@ def try_everything(url: str, mode: GenerationMode) -> list[str]:
 async def test_every_path_answers_as_the_document_says(
     node: FakeNode, aggregator: Aggregator, tmp_path: Path, mode: GenerationMode
 ) -> None:
-    async with following(config_of(tmp_path, node, aggregator)) as daemon:
+    async with following(config_of(tmp_path, node, aggregator), attests=True) as daemon:
         await ready(daemon.url)
         tried = await asyncio.to_thread(try_everything, daemon.url, mode)
-        assert "POST /task/execute" in tried
+        assert {"POST /task/execute", "POST /task/validate"} < set(tried)
         assert (await ask(daemon.url, "/health/live"))[0] == 200
 
 

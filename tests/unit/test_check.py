@@ -164,3 +164,20 @@ def test_the_configuration_that_comes_with_the_project_is_good(
     ran = Ran(capsys, monkeypatch, "--offline", "--config", str(ROOT / "config.toml"))
     assert (ran.code, ran.err) == (0, "")
     assert "intents: tasks.intent (execute" in ran.out
+
+
+def test_an_attester_is_asked_for_no_key_and_no_aggregator_but_for_a_validator(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PERFORMER_KEY")
+    (tmp_path / "config.toml").write_text(GOOD.replace('[aggregator]\nurl = "http://127.0.0.1:8555"\n', ""))
+    assert Ran(capsys, monkeypatch, "--offline").code == 2
+    ran = Ran(capsys, monkeypatch, "--offline", "--role", "attester")
+    assert ran.code == 2
+    assert ran.err == "listener: no rule's task has a function validate, so there is nothing to judge; write one\n"
+    (tmp_path / "check_sample.py").write_text("async def execute(ctx): ...\nasync def validate(ctx, claim): ...\n")
+    del sys.modules["check_sample"]
+    ran = Ran(capsys, monkeypatch, "--offline", "--role", "attester")
+    assert (ran.code, ran.err) == (0, "")
+    assert [line.split()[1] for line in ran.out.splitlines()] == ["config", "rule", "handler"]
+    assert Ran(capsys, monkeypatch, "--offline", "--role", "judge").code == 2

@@ -1,10 +1,12 @@
 """The shipped tasks, called as a user would call his own."""
 
+from typing import Any
+
 import pytest
 from eth_abi.abi import decode, encode
 
-from listener import TaskContext
-from listener.testing import context, event
+from listener import Claim, TaskContext, TaskResult, Verdict
+from listener.testing import claim_context, context, event
 from tasks import block_report, intent
 
 SOMEONE = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
@@ -64,3 +66,60 @@ async def test_a_block_report_holds_the_block_of_its_trigger() -> None:
 async def test_two_rules_and_two_blocks_have_reports_of_their_own() -> None:
     contexts = [context(rule=rule, block_number=number) for rule in ("a", "b") for number in (1, 2)]
     assert len({(await block_report.execute(ctx)).proof_of_task for ctx in contexts}) == 4
+
+
+# Validated
+
+
+def claim_of(result: TaskResult | None, **changed: Any) -> Claim:
+    assert result is not None
+    given = {"proof_of_task": result.proof_of_task, "data": result.data, "task_definition_id": 0, "performer": SOMEONE}
+    return Claim(**{**given, **changed})
+
+
+async def test_what_the_intent_task_answers_its_validator_approves() -> None:
+    ctx = intent_context(log_index=3)
+    claim = claim_of(await intent.execute(ctx))
+    assert await intent.validate(claim_context(claim, found=[ctx]), claim) == Verdict.approve()
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"data": b""}, "the data is not what the intent asks for"),
+        ({"proof_of_task": f"12+0x{'ab' * 32}+3"}, "log 3 of block 12 is of another transaction"),
+        ({"proof_of_task": f"12+0x{'ab' * 32}+4"}, "block 12 has no such intent at log 4"),
+        ({"proof_of_task": f"13+0x{'ab' * 32}+3"}, "block 13 has no such intent at log 3"),
+        ({"proof_of_task": "12"}, "the proof is not BLOCK+0xTRANSACTION+LOG_INDEX"),
+        ({"proof_of_task": ""}, "the proof is not BLOCK+0xTRANSACTION+LOG_INDEX"),
+        ({"proof_of_task": f"-12+0x{'ab' * 32}+3"}, "the proof is not BLOCK+0xTRANSACTION+LOG_INDEX"),
+        ({"proof_of_task": f"{'9' * 5000}+0x{'ab' * 32}+3"}, "the proof is not BLOCK+0xTRANSACTION+LOG_INDEX"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_an_intent_that_is_not_what_the_chain_holds_is_rejected(changed: dict[str, Any], said: str) -> None:
+    ctx = intent_context(log_index=3)
+    claim = claim_of(await intent.execute(ctx), **changed)
+    assert await intent.validate(claim_context(claim, found=[ctx]), claim) == Verdict.reject(said)
+
+
+async def test_a_proof_that_says_the_same_in_other_digits_is_rejected() -> None:
+    ctx = intent_context(log_index=3)
+    result = await intent.execute(ctx)
+    assert result is not None
+    claim = claim_of(result, proof_of_task=f"0{result.proof_of_task}")
+    assert (await intent.validate(claim_context(claim, found=[ctx]), claim)).approved is False
+
+
+async def test_what_the_block_task_reports_its_validator_approves_and_nothing_else() -> None:
+    ctx = context(rule="tenth", block_number=50)
+    result = await block_report.execute(ctx)
+    claim = claim_of(result)
+    assert await block_report.validate(claim_context(claim, found=[ctx]), claim) == Verdict.approve()
+    replaced = context(rule="tenth", block_number=50, block_hash=b"\x07" * 32)
+    other_rule = context(rule="fifth", block_number=50)
+    for found in ([replaced], [other_rule], []):
+        assert (await block_report.validate(claim_context(claim, found=found), claim)).approved is False
+    for changed in ({"data": b""}, {"proof_of_task": "50+tenth"}, {"proof_of_task": f"+0x{'ab' * 32}"}):
+        wrong = claim_of(result, **changed)
+        assert (await block_report.validate(claim_context(wrong, found=[ctx]), wrong)).approved is False

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import inspect
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -23,25 +24,51 @@ class Reader:
     def at(self, block: int | bytes | str) -> Any:
         raise NotImplementedError(block)
 
+    async def find(self, block_number: int, log_index: int | None, patience_s: float) -> Any:
+        raise NotImplementedError(block_number, log_index, patience_s)
+
 
 def asked_work(execute: Callable[..., Any], body: type[BaseModel] | None = None) -> Work:
     """A rule whose tasks no block makes, with its handler."""
     rule = Rule(name=ASKED, task="tasks.none", task_definition_id=5, trigger={"type": "http"}, max_attempts=2)
-    handler = Handler("tasks.none", execute, None, None, asyncio.iscoroutinefunction(execute), body)
-    return Work(rule=rule, chain=CHAIN, matcher=None, handler=handler, hold=Hold(), chain_id=CHAIN_ID, reader=Reader())
+    handler = Handler("tasks.none", execute, None, None, inspect.iscoroutinefunction(execute), body)
+    return Work(
+        rule=rule,
+        chain=CHAIN,
+        matcher=None,
+        handler=handler,
+        hold=Hold(),
+        chain_id=CHAIN_ID,
+        reader=Reader(),
+        finder=Reader(),
+    )
 
 
-def work(execute: Callable[..., Any], name: str = "blocks", hold: Hold | None = None, **settings: Any) -> Work:
+def work(
+    execute: Callable[..., Any],
+    name: str = "blocks",
+    hold: Hold | None = None,
+    validate: Callable[..., Any] | None = None,
+    **settings: Any,
+) -> Work:
     """A rule of the configuration with its handler."""
     rule = Rule(name=name, task="tasks.none", task_definition_id=1, trigger={"type": "block"}, **settings)
     return Work(
         rule=rule,
         chain=CHAIN,
         matcher=Matcher(name, CHAIN, rule.trigger),  # type: ignore[arg-type]
-        handler=Handler("tasks.none", execute, None, None, asyncio.iscoroutinefunction(execute)),
+        handler=Handler(
+            "tasks.none",
+            execute,
+            validate,
+            None,
+            is_async=inspect.iscoroutinefunction(execute),
+            validates_async=inspect.iscoroutinefunction(validate),
+        ),
         hold=hold or Hold(),
         chain_id=CHAIN_ID,
         reader=Reader(),
+        finder=Reader(),
     )
 
 
