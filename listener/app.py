@@ -130,7 +130,6 @@ async def run(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal, number.name)
-    memory.bound_recursion()
     try:
         async with AsyncExitStack() as edges:
             if role == "attester":
@@ -161,6 +160,7 @@ async def build(  # noqa: PLR0913 - what the operator wrote, in three parts, and
     # Where there are rules, the configuration has made sure of the other three.
     if not settings.rules or not settings.performer or not settings.performer.key or not settings.aggregator:
         raise ConfigError("there are no rules, so there is nothing to run; write a [[rules]] block")
+    memory.bound_recursion()
     signer = Signer(settings.performer.key.get_secret_value(), settings.performer.address)
     journal = await Journal.open(settings.journal.place, _facts(settings))
     edges.push_async_callback(journal.close)
@@ -220,6 +220,7 @@ async def attend(
     settings: config.Config, matchers: Sequence[Matcher], handlers: Mapping[str, Handler], edges: AsyncExitStack
 ) -> list[Stage]:
     """Open an attester's edges and make its stages: no journal, no cursor, nothing that signs or sends."""
+    memory.bound_recursion()
     sockets = _sockets(settings.http, edges)
     session = await edges.enter_async_context(_session())
     chains = {table.name: _chain(table, session) for table in settings.chains.values()}
