@@ -49,7 +49,7 @@ def status(
     """
     from listener.config import load  # noqa: PLC0415 - see cli/__init__.py
 
-    settings = load(config, os.environ, require_key=False).http
+    settings = load(config, os.environ, require_key=False, performs=False).http  # an attester's file will do
     place = (url or _url(settings.bind)).rstrip("/")
     if watch:
         with suppress(KeyboardInterrupt):  # the way to end it
@@ -85,7 +85,10 @@ def _asked(url: str, settings: "Http") -> Status:
     try:
         ready = _get(url, "/health/ready", settings)
         found: Status = {"ready": ready["data"]["ready"], "reasons": ready["data"]["reasons"]}
-        return {**found, **_get(url, "/api/status", settings)["data"]}
+        try:
+            return {**found, **_get(url, "/api/status", settings)["data"]}
+        except _NothingThere:  # an attester, which has no journal
+            return {**found, "chains": [], "tasks": {}, "errors": []}
     except (KeyError, TypeError):
         raise NotPossible(f"{url}: what answers there is no daemon, or has no time; try again, or give --url") from None
 
@@ -102,7 +105,8 @@ def _get(url: str, path: str, settings: "Http") -> Any:
         except urllib.error.HTTPError as refused:
             text = refused.read()
             if not (refused.code == 503 and path.startswith("/health/")):
-                raise NotPossible(f"{url}{path}: HTTP {refused.code}: {_message(text)}") from None
+                kind = _NothingThere if refused.code == 404 else NotPossible
+                raise kind(f"{url}{path}: HTTP {refused.code}: {_message(text)}") from None
         return json_.loads(text)
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
@@ -110,6 +114,10 @@ def _get(url: str, path: str, settings: "Http") -> Any:
         raise NotPossible(
             f"{url}: no daemon answers there: {said}; start it with `listener run`, or give --url"
         ) from None
+
+
+class _NothingThere(NotPossible):
+    """The path is not served."""
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from command import Run, listener, running
+from command import Run, listener, quickly, running
 from eth_abi.abi import encode
 from following import BLOCKS, CONTRACT, PING_ABI, PINGS, ping, write_config
 
@@ -89,6 +89,8 @@ async def test_an_attester_needs_no_key_no_aggregator_and_keeps_no_journal(node:
             )
             assert (await ask(url, claim("11+1", definition=9)))[0] == 404
             assert (await ask(url, [1]))[0] == 400
+        status = await quickly("status", "--json", "--url", (await urls(run, 2))[0], config=config)
+        assert status.objects == [{"ready": True, "reasons": [], "chains": [], "tasks": {}, "errors": []}], status.err
         run.process.terminate()
         assert await run.ended() == 0
     assert not [name for name in os.listdir(tmp_path) if "listener.db" in name]  # noqa: PTH208
