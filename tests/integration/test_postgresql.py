@@ -1,6 +1,7 @@
 """The commands over a journal on PostgreSQL, and several daemons on one: real processes on a real server."""
 
 import asyncio
+import re
 import signal
 from pathlib import Path
 
@@ -192,7 +193,8 @@ async def test_two_daemons_of_which_one_is_killed_miss_nothing_and_double_nothin
     network = Network(anvil, await IntentSender.deploy(anvil), aggregator)
     first = await anvil.head() + 1
     config = network.write_config(tmp_path, start=first)
-    config.write_text(config.read_text().replace("sqlite:///listener.db", database.get_secret_value()))
+    shared = config.read_text().replace("sqlite:///listener.db", database.get_secret_value())
+    config.write_text(re.sub("(?m)^bind = .*", 'bind = "127.0.0.1:0"', shared))  # of each its own
     last = first
     killed_at = 0
 

@@ -210,7 +210,7 @@ async def test_a_removed_rule_that_comes_back_is_a_new_one(node: FakeNode, tmp_p
             await daemon.walked(node.chain.head.number)
             await node.mine(count=height - node.chain.head.number)
             await daemon.walked(height)
-    assert daemon.states("blocks") == [(11, "pending"), (14, "pending"), (15, "pending")]
+    assert daemon.states("blocks") == [(11, "expired"), (14, "pending"), (15, "pending")]
 
 
 async def test_an_address_of_another_contract_is_not_listened_to(node: FakeNode, tmp_path: Path) -> None:

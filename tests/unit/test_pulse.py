@@ -36,9 +36,10 @@ def value(name: str, **labels: str) -> float:
 
 async def test_a_loop_that_is_kept_from_turning_is_timed_and_told(world: World) -> None:
     before = value("listener_loop_stall_seconds_sum", loop="main")
+    looks = value("listener_loop_stall_seconds_count", loop="main")
     with capture_logs() as logs:
         async with beating(world):
-            await asyncio.sleep(0)
+            await until(lambda: value("listener_loop_stall_seconds_count", loop="main") > looks)
             time.sleep(0.2)  # noqa: ASYNC251 - the fault
             await until(lambda: any(line["event"] == "loop.stalled" for line in logs))
     assert value("listener_loop_stall_seconds_sum", loop="main") > before + 0.1
