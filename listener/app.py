@@ -220,6 +220,7 @@ async def attend(
     settings: config.Config, matchers: Sequence[Matcher], handlers: Mapping[str, Handler], edges: AsyncExitStack
 ) -> list[Stage]:
     """Open an attester's edges and make its stages: no journal, no cursor, nothing that signs or sends."""
+    memory.bound_recursion()
     sockets = _sockets(settings.http, edges)
     session = await edges.enter_async_context(_session())
     chains = {table.name: _chain(table, session) for table in settings.chains.values()}

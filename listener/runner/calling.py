@@ -8,11 +8,11 @@ import asyncio
 import threading
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from listener.errors import HandlerTimeout
+from listener.loops import begin_thread
 
 STOPPING = "the daemon stops"  # with what a call is cancelled when we end
 _left_behind: set[threading.Thread] = set()  # touched on the handlers' loop alone
@@ -23,16 +23,20 @@ async def call(function: Callable[..., Any], *args: Any, is_async: bool, timeout
     Call a function of the user's within its time.
 
     Raises:
-        HandlerTimeout: its time is over.
+        HandlerTimeout: its time is over; what comes after that counts no more, though it kept the loop from saying so.
     """
     timer = asyncio.timeout(timeout_s)
+    ends_at = asyncio.get_running_loop().time() + timeout_s
     try:
         async with timer:
-            return await run(function, *args, is_async=is_async, rule=rule)
+            result = await run(function, *args, is_async=is_async, rule=rule)
     except TimeoutError:
         if not timer.expired():
             raise  # the function's own
-        raise HandlerTimeout(f"no result within timeout_s = {timeout_s:g}") from None
+    else:
+        if asyncio.get_running_loop().time() <= ends_at:
+            return result
+    raise HandlerTimeout(f"no result within timeout_s = {timeout_s:g}")
 
 
 async def run(function: Callable[..., Any], *args: Any, is_async: bool, rule: str) -> Any:
@@ -47,29 +51,8 @@ def left_behind() -> int:
 
 
 async def _in_thread(function: Callable[..., Any], rule: str, *args: Any) -> Any:
-    """
-    Call an ordinary function in a thread of its own.
-
-    Not in a pool: the interpreter waits for a pool's threads when it ends, and a function may hang for ever.
-    """
-    loop = asyncio.get_running_loop()
-    ended: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
-
-    def settle(result: Any, error: BaseException | None) -> None:
-        if not ended.done():
-            ended.set_result((result, error))
-
-    def begin() -> None:
-        result, error = None, None
-        try:
-            result = function(*args)
-        except BaseException as raised:  # noqa: BLE001 - handed to the one who waits
-            error = raised
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any longer
-            loop.call_soon_threadsafe(settle, result, error)
-
-    thread = threading.Thread(target=begin, name=f"handler {rule}", daemon=True)
-    thread.start()
+    """Call an ordinary function in a thread of its own; one that is left behind is counted."""
+    thread, ended = begin_thread(function, *args, name=f"handler {rule}")
     try:
         result, error = await ended
     except asyncio.CancelledError:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ from listener.errors import BadBody
 from listener.handlers import read_body
 from listener.journal import Asked, Journal, Taken
 from listener.logs import redacted
+from listener.loops import begin_thread
 from listener.model import State
 from listener.web.envelope import Refused, envelope
 from listener.web.query import Question, asked, checked, read_object
@@ -24,6 +26,8 @@ from listener.web.waits import Waits
 
 log = structlog.get_logger()
 
+CHECK_S = 5.0  # for a body to be checked
+OVERDUE_MOST = 16  # checks of one rule that hang; with more of them none is begun
 CURSOR_S = 5.0  # for a chain that was not read yet, on its first run
 KEY = "Idempotency-Key"
 DEFINITION = "taskDefinitionId"
@@ -75,6 +79,7 @@ class Execute:
         self._journal = journal
         self._waits = waits
         self._longest_wait_s = longest_wait_s
+        self._overdue: Counter[str] = Counter()  # checks of bodies that go on, by rule
         self.route = Route(
             method="POST",
             path="/task/execute",
@@ -97,7 +102,7 @@ class Execute:
             known = ", ".join(map(str, sorted(self._executables))) or "none"
             raise Refused(404, f"no rule of type http has the task_definition_id {definition}; known: {known}")
         del body[DEFINITION]
-        await _check(executable, body)
+        await self._check(executable, body)
         taken = await self._ask(executable, key, body)
         if not taken.same_body:
             raise Refused(409, f"{KEY} {key} was given with another body, for task {taken.task}")
@@ -123,6 +128,33 @@ class Execute:
             message = f"chain {executable.chain} could not be read yet; try again, with the same {KEY}"
             raise Refused(503, message, headers={"Retry-After": "5"}) from None
 
+    async def _check(self, executable: Executable, body: Mapping[str, Any]) -> None:
+        """
+        Refuse a body that the task's own model does not take.
+
+        Its validators are anybody's code, so each runs in a thread that nobody has to wait for: in a pool, those that
+        hang would leave no thread for others, and none for the daemon's end.
+        """
+        if executable.body is None:
+            return
+        rule = executable.rule
+        if self._overdue[rule] >= OVERDUE_MOST:
+            raise Refused(
+                503, f"rule {rule}: {self._overdue[rule]} checks of its Body hang", headers={"Retry-After": "5"}
+            )
+        _, ended = begin_thread(read_body, executable.body, json.dumps(body), name=f"body {rule}")
+        done, _ = await asyncio.wait([ended], timeout=CHECK_S)
+        if not done:
+            self._overdue[rule] += 1
+            ended.add_done_callback(lambda _ended: self._overdue.subtract([rule]))
+            log.warning("body.overdue", rule=rule, limit_s=CHECK_S)
+            raise Refused(503, f"rule {rule}: its Body did not say within {CHECK_S:g} s whether this fits")
+        _, error = ended.result()
+        if isinstance(error, BadBody):
+            raise Refused(400, redacted("; ".join(str(error).splitlines()))) from error
+        if error is not None:  # it ends a thread, and must not end more
+            raise Refused(400, f"Body in {executable.body.__module__} raised {type(error).__name__}") from error
+
     def _schema(self) -> dict[str, Any]:
         """Describe the bodies, one for each task definition."""
         bodies = [_body_schema(each) for each in self._executables.values()]
@@ -137,16 +169,6 @@ def _key(request: web.Request) -> str | None:
     if len(given) > 1:
         raise Refused(400, f"{KEY}: given {len(given)} times; once is enough")
     return checked(Keyed, {KEY: given[0]} if given else {}).key
-
-
-async def _check(executable: Executable, body: Mapping[str, Any]) -> None:
-    """Refuse a body that the task's own model does not take; in a thread, for its validators are anybody's code."""
-    if executable.body is None:
-        return
-    try:
-        await asyncio.to_thread(read_body, executable.body, json.dumps(body))
-    except BadBody as error:
-        raise Refused(400, redacted("; ".join(str(error).splitlines()))) from error
 
 
 def _body_schema(executable: Executable) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from listener.testing import FakeNode
 from listener.web import execute
 
 ORDER = """
-import os, pathlib
+import os, pathlib, time
 from pydantic import BaseModel, field_validator
 from listener import TaskResult
 
@@ -33,6 +34,8 @@ class Body(BaseModel):
             raise ValueError("say please")
         if value == "broken":
             raise KeyError(value)
+        while value == "hangs" and not pathlib.Path(__file__).with_name("gate").exists():
+            time.sleep(0.01)
         return value
 
 async def execute(ctx):
@@ -194,6 +197,29 @@ async def test_what_cannot_be_executed_is_refused_and_leaves_nothing(
             assert (found, answer["data"], answer["error"]) == (status, None, True), (body[:80], answer)
             assert answer["message"].startswith(message), (body[:80], answer)
         assert daemon.rows == []
+
+
+async def test_bodies_whose_check_hangs_keep_neither_others_nor_the_end_waiting(
+    node: FakeNode, aggregator: Aggregator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execute, "CHECK_S", 0.2)
+    loop = asyncio.get_running_loop()
+    pool = ThreadPoolExecutor(2)
+    loop.set_default_executor(pool)
+    async with following(config_of(tmp_path, node, aggregator)) as daemon:
+        await ready(daemon.url)
+        hanging = [execute_order(daemon, name="hangs") for _ in range(execute.OVERDUE_MOST - 1)]
+        for status, answer in await asyncio.gather(*hanging):
+            assert (status, answer["error"]) == (503, True)
+            assert answer["message"] == "rule orders: its Body did not say within 0.2 s whether this fits"
+        assert (await execute_order(daemon, "?wait=true", name="a"))[0] == 200
+        await execute_order(daemon, name="hangs")
+        status, answer = await execute_order(daemon, name="b")
+        assert (status, answer["message"]) == (503, "rule orders: 16 checks of its Body hang")
+        status, _ = await ask(daemon.url, "/task/execute", method="POST", json={"taskDefinitionId": 8})
+        assert status == 202  # another rule has places of its own
+    assert not pool._work_queue.qsize()  # nothing waits for a thread
+    (tmp_path / "gate").touch()
 
 
 async def test_a_request_of_another_kind_is_refused(node: FakeNode, aggregator: Aggregator, tmp_path: Path) -> None:

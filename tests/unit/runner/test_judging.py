@@ -124,6 +124,15 @@ async def test_what_is_no_verdict_is_unsure(value: Any) -> None:
     assert judgement.verdict.reason.endswith(", not a Verdict")
 
 
+async def test_a_verdict_after_its_time_is_unsure_also_when_the_validator_kept_the_loop_from_saying_so() -> None:
+    async def validate(_ctx: Context, _claim: Claim) -> Verdict:
+        time.sleep(0.2)  # noqa: ASYNC251 -- it blocks on purpose
+        return Verdict.approve()
+
+    judgement = await ask(validate, timeout_s=0.05)
+    assert judgement.verdict == Verdict.unsure("no verdict within timeout_s = 0.05")
+
+
 async def test_a_validator_that_cancels_itself_is_unsure() -> None:
     async def validate(_ctx: Context, _claim: Claim) -> Verdict:
         task = asyncio.current_task()
