@@ -138,7 +138,7 @@ async def test_what_is_signed_but_not_sent_has_no_end_yet(world: World, notebook
 async def test_a_sampler_decides_for_a_whole_trace(
     world: World, notebook: Notebook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")  # children would go where their root does not
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
     traced = Traced(world, notebook)
     await world.walk(*(fired("blocks", block(number)) for number in range(11, 75)))
