@@ -6,6 +6,7 @@ signal cancels at once, and the process exits 1.
 """
 
 import asyncio
+import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import Any, Protocol
 import aiohttp
 import structlog
 
-from listener import config, follower, memory
+from listener import config, follower, memory, traces
 from listener.aggregator import Aggregator
 from listener.chains import Chain, Finder, Reader
 from listener.config.election import RoundRobin
@@ -201,6 +202,7 @@ async def build(  # noqa: PLR0913 - what the operator wrote, in three parts, and
         # Not in the followers: handlers that are finished after a stop still read over these lines.
         await edges.enter_async_context(chains[name].attended())
     return [
+        *_tracers(readings, edges),
         *_followers(settings, works, chains, journal),
         runner,
         Submitter(
@@ -387,6 +389,28 @@ def _followers(
             matchers = [work.matcher for work in own if work.matcher is not None]
             followers.append(Follower(chain, settings.chains[name], matchers, journal, eager=eager))
     return followers
+
+
+def _tracers(readings: Readings, edges: AsyncExitStack) -> list[Stage]:
+    """Make the stage that sends traces, where the environment asks for them; what is in its way is no fault."""
+    try:
+        if not config.traces_wanted(os.environ):
+            return []
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - an extra
+
+        from listener.tracer import Tracer  # noqa: PLC0415
+
+        tracer = Tracer(traces.open_notebook(), readings, OTLPSpanExporter())
+    except ImportError:
+        log.warning("traces.unavailable", reason="the extra is not installed: pip install 'listener[otel]'")
+        return []
+    except ValueError as error:
+        traces.close_notebook()
+        log.warning("traces.unavailable", reason=str(error))
+        return []
+    edges.callback(traces.close_notebook)
+    edges.push_async_callback(tracer.close)
+    return [tracer]
 
 
 def _executables(works: Sequence[Work]) -> list[Executable]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from listener import metrics
+from listener import metrics, traces
 from listener.aggregator import Aggregator
 from listener.errors import AggregatorDeclined, AggregatorRefused, AggregatorUnavailable
 from listener.journal import Journal, Parcel, Sent, now_us
@@ -143,6 +143,8 @@ class Submitter:
             del self._sent[: len(ended)]
             for parcel, sent in ended:
                 _report(parcel, sent)
+                if traces.notebook is not None:
+                    _note(traces.notebook, sent)
             self._wake.set()
 
     def _accepted(self, parcel: Parcel, begun: int, *, known: bool) -> Sent:
@@ -203,6 +205,21 @@ def _report(parcel: Parcel, sent: Sent) -> None:
         already_known=sent.already_known,
         took_ms=round((sent.ended_at - parcel.created_at) / 1000, 1),
         reason=sent.error,
+    )
+
+
+def _note(notebook: traces.Notebook, sent: Sent) -> None:
+    ended = sent.state != State.READY
+    notebook.add(
+        traces.Note(
+            task=sent.id,
+            name="send",
+            began=sent.sent_at,
+            ended=sent.ended_at,
+            said=sent.state if ended else "again later",
+            error=sent.error,
+            is_last=ended,
+        )
     )
 
 

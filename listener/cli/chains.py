@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from listener.cli.run import CONFIG, ConfigPath
-from listener.cli.tasks import AsJson, reading
+from listener.cli.tasks import LARGEST, AsJson, reading
 from listener.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def rewind(
     Example: listener chains rewind l2 --to 1200000
     """
     number = None if to == "latest" else int(to) if to.isdecimal() else -1
-    if number is not None and number < 0:
+    if number is not None and not 0 <= number <= LARGEST:
         raise typer.BadParameter(f"{to} is neither a block number nor latest", param_hint="--to")
     done = asyncio.run(_rewind(config, name, number))
     typer.echo(

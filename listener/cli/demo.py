@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from listener.errors import ConfigError
+
 if TYPE_CHECKING:
     from listener.devnet.demo import Options
 
@@ -42,7 +44,10 @@ def demo(
 def _made(folder: Path | None) -> Path:
     if folder is None:
         return Path(tempfile.mkdtemp(prefix="listener-demo-"))
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--dir {folder}: {error.strerror}; name a folder that this user may write to") from None
     return folder.resolve()
 
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from listener.errors import ConfigError
+
 _EXAMPLE = "Example: listener devnet --write devnet.json"
 
 
@@ -45,4 +47,7 @@ async def _run(write: Path | None, block_time_s: float) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    path.write_text(f"{text}\n")
+    try:
+        path.write_text(f"{text}\n")
+    except OSError as error:
+        raise ConfigError(f"--write {path}: {error.strerror}; name a file that this user may write to") from None

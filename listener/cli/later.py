@@ -7,13 +7,19 @@ import typer
 
 from listener.errors import NotAvailable
 
-NAMES = ("replay", "keys", "new", "schema")
+EXAMPLES = {
+    "replay": "listener replay --rule intents --from 1200000 --to 1200500",
+    "keys": "listener keys new",
+    "new": "listener new my-avs",
+    "schema": "listener schema > config.schema.json",
+}
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for name in NAMES:
-        app.command(name, help="Not available yet.", context_settings={"ignore_unknown_options": True})(_refuse(name))
+    for name, example in EXAMPLES.items():
+        text = f"Not available yet.\n\nExample: {example}"
+        app.command(name, help=text, context_settings={"ignore_unknown_options": True})(_refuse(name))
 
 
 def _refuse(name: str) -> Callable[[list[str] | None], None]:

@@ -49,7 +49,7 @@ def run(
     memory.spare_rich()
     from listener import app as daemon  # noqa: PLC0415
     from listener import handlers, hashes, logs  # noqa: PLC0415
-    from listener.config import load, matchers  # noqa: PLC0415
+    from listener.config import load, matchers, trace_secrets  # noqa: PLC0415
 
     checked(role)
     if resume_at not in (None, "latest", "cursor"):
@@ -59,7 +59,8 @@ def run(
     memory.share_one_heap()
     hashes.choose()
     settings = load(config, os.environ, performs=role != "attester")
-    logs.configure(settings.logs.level, settings.logs.format, settings.secrets)
+    secrets = [*settings.secrets, *trace_secrets(os.environ)]
+    logs.configure(settings.logs.level, settings.logs.format, secrets)
     ready = matchers(settings)
     found = handlers.load(settings.rules, config.absolute().parent)
     sys.exit(_run(daemon.run(settings, ready, found, role=role, resume_at=resume_at)))

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
     from listener.journal.rows import Filter
 
+LARGEST = 2**63 - 1  # what a database takes for an integer
+TaskId = Annotated[int, typer.Argument(min=0, max=LARGEST, help="The task's id.")]
 States = Annotated[list[str] | None, typer.Option(help="Only this state; may be repeated.")]
 RuleName = Annotated[str | None, typer.Option(help="Only this rule.")]
 Blocks = Annotated[str | None, typer.Option(help="Only this block N, or blocks A..B.")]
 Since = Annotated[str | None, typer.Option(help="Only tasks made at or after this RFC 3339 time.")]
 Until = Annotated[str | None, typer.Option(help="Only tasks made before this RFC 3339 time.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="At most so many.")]
+Limit = Annotated[int | None, typer.Option(min=1, max=LARGEST, help="At most so many.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 SHOWN = ("id", "rule", "state", "block_number", "proof_of_task", "sends", "created_at", "error")
 
@@ -59,7 +61,7 @@ def list_(  # noqa: PLR0913, PLR0917 - one for each option
 
 @commands.command()
 def show(
-    task: Annotated[int, typer.Argument(help="The task's id.")],
+    task: TaskId,
     config: ConfigPath = CONFIG,
     json: AsJson = False,  # noqa: FBT002 - a flag of the command line
 ) -> None:
@@ -89,7 +91,7 @@ def show(
 
 @commands.command()
 def retry(
-    task: Annotated[int, typer.Argument(help="The task's id.")],
+    task: TaskId,
     config: ConfigPath = CONFIG,
     *,
     re_execute: Annotated[
@@ -120,7 +122,7 @@ def retry(
 
 
 @commands.command()
-def discard(task: Annotated[int, typer.Argument(help="The task's id.")], config: ConfigPath = CONFIG) -> None:
+def discard(task: TaskId, config: ConfigPath = CONFIG) -> None:
     """
     Put a task away: it is neither executed nor sent any more. `retry` takes it back.
 
@@ -222,6 +224,8 @@ def _filter(  # noqa: PLR0913, PLR0917 - one for each option
 ) -> "Filter":
     from listener.journal.rows import Filter  # noqa: PLC0415 - see cli/__init__.py
 
+    if rule is not None and not rule.isprintable():
+        raise typer.BadParameter(f"{rule!a} is no name of a rule", param_hint="--rule")
     return Filter(
         states=_states(state or []),
         rule=rule,
@@ -247,8 +251,10 @@ def _blocks(text: str | None) -> tuple[int, int] | None:
     found = re.fullmatch(r"(\d+)(?:\.\.(\d+))?", text)
     if found is None:
         raise typer.BadParameter(f"{text} is neither N nor A..B", param_hint="--block")
-    first = int(found[1])
-    return first, int(found[2] or first)
+    first, last = int(found[1]), int(found[2] or found[1])
+    if not first <= last <= LARGEST:
+        raise typer.BadParameter(f"{text}: B is smaller than A, or larger than any block", param_hint="--block")
+    return first, last
 
 
 def as_micros(text: str | None, option: str) -> int | None:

@@ -12,6 +12,7 @@ from listener.config.logs import Logs
 from listener.config.matchers import matcher, matchers
 from listener.config.performer import Performer
 from listener.config.rule import Rule
+from listener.config.traces import trace_secrets, traces_wanted
 from listener.config.url import Url
 
 __all__ = [
@@ -29,4 +30,6 @@ __all__ = [
     "load",
     "matcher",
     "matchers",
+    "trace_secrets",
+    "traces_wanted",
 ]

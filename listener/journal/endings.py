@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import structlog
 from sqlalchemy import ColumnElement, Connection, or_, select
 
-from listener import metrics
+from listener import metrics, traces
 from listener.journal.audit import Sweep
 from listener.journal.schema import in_state, tasks
 from listener.journal.work import Step, Written
@@ -70,6 +70,7 @@ def of_asked(connection: Connection, expired: Sequence[int], now: int) -> list[E
 def tell(endings: Iterable[Ending]) -> None:
     """Log and count each."""
     for each in endings:
+        traces.end(each.task)
         metrics.of_rule(each.rule).ended(each.state)
         level = log.error if each.state == State.FAILED else log.info  # of those that expire, their number is a warning
         level(

@@ -15,7 +15,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Select, Update, bi
 from listener.journal import lease as shared
 from listener.journal.lease import ALONE, Lease
 from listener.journal.operator import settle_discarded
-from listener.journal.schema import in_state, tasks
+from listener.journal.schema import in_state, of_a_block, tasks
 from listener.journal.statement import Statement
 from listener.journal.work import Parcel, Sent, as_text
 from listener.model import Payload, State
@@ -87,6 +87,7 @@ class Outbox:
 
     def __init__(self, touched: set[int], lease: Lease = ALONE) -> None:
         self.touched = touched
+        self.unseen: frozenset[str] = frozenset()  # chains whose blocks may have left: nothing of theirs goes out
         self._lease = lease
         self._in_hand: dict[int, int] = {}  # with the claim they had: an operator may take a row away from us
         self._given = 0
@@ -118,7 +119,7 @@ class Outbox:
         if self._room <= 0:
             return []
         # What is in hand is among the oldest: so many more are read, and passed over.
-        rows = _HAND_OUT.fetch(connection, {"now": now, "most": self._room + len(self._in_hand)})
+        rows = self._ready(connection, {"now": now, "most": self._room + len(self._in_hand)})
         rows = [row for row in rows if row[0] not in self._in_hand][: self._room]
         parcels = [_parcel(row, fresh=row[0] not in self.touched) for row in rows]
         if self._lease.is_shared and parcels:
@@ -129,6 +130,16 @@ class Outbox:
         self._in_hand.update(claims)
         self.touched.update(parcel.id for parcel in parcels)
         return parcels
+
+    def _ready(self, connection: Connection, parameters: dict[str, int]) -> Sequence[Sequence[Any]]:
+        if not self.unseen:
+            return _HAND_OUT.fetch(connection, parameters)
+        # Seldom, at a start and in a halt: what no block made, and what is of other chains, does not wait.
+        which = [
+            or_(tasks.c.chain.not_in(self.unseen), ~of_a_block),
+            *([shared.lapsed] if self._lease.is_shared else []),
+        ]
+        return connection.execute(_ready(*which), parameters).all()
 
     def take_back(self, connection: Connection, sent: Sequence[Sent]) -> None:
         """

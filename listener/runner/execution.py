@@ -61,6 +61,7 @@ class Outcome:
     took_s: float
     skipped: str = "nothing to do"  # why there is nothing to do
     executed: bool = True  # False: its election was as far as it came
+    checked_s: float = 0.0  # how much of took_s its self-check took
 
 
 class NotElected(Exception):

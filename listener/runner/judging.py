@@ -61,12 +61,13 @@ async def self_check(outcome: Outcome, work: Work, http: aiohttp.ClientSession, 
     judgement = await _judge(work, claim, http, performer, patience_s=float("inf"))
     verdict = judgement.verdict
     metrics.self_checks.labels(task.rule, verdict.word).inc()
-    took_s = outcome.took_s + time.monotonic() - begun
+    checked_s = time.monotonic() - begun
+    took_s = outcome.took_s + checked_s
     if verdict.approved:
-        return replace(outcome, took_s=took_s)
+        return replace(outcome, took_s=took_s, checked_s=checked_s)
     said = "rejects it" if verdict.approved is False else "is unsure"
     failure = HandlerFailed(f"self-check: the task's own validate {said}: {judgement.told or 'it gave no reason'}")
-    return Outcome(task, None, failure, took_s)
+    return Outcome(task, None, failure, took_s, checked_s=checked_s)
 
 
 async def _judge(

@@ -14,7 +14,7 @@ from functools import partial
 
 import structlog
 
-from listener import metrics
+from listener import metrics, traces
 from listener.config import Hold
 from listener.errors import BadTaskResult, ElectionFailed
 from listener.journal import Claimed, Due, Ended, Journal, Signed, now_us
@@ -22,6 +22,7 @@ from listener.logs import redacted
 from listener.model import Claim, Judgement, State, Verdict
 from listener.runner.execution import Outcome, Work
 from listener.runner.handler_loop import HandlerLoop, judged
+from listener.runner.noting import note_execution, note_signing
 from listener.signing import Signer
 
 log = structlog.get_logger()
@@ -212,13 +213,18 @@ class Runner:
             outcomes, self._outcomes = self._outcomes, []
             signed: list[Signed] = []
             ended: list[Ended] = []
+            begun = now_us()
             for outcome in outcomes:
                 item = self._judge(outcome)
                 (signed if isinstance(item, Signed) else ended).append(item)  # type: ignore[arg-type]
+            if traces.notebook is not None:
+                note_execution(traces.notebook, outcomes, begun)
             if ended:
                 self._report(ended, await self._journal.end(ended))
             if signed:
                 self._report_lost(signed, await self._journal.sign(signed))
+                if traces.notebook is not None:
+                    note_signing(traces.notebook, signed, begun)
             for outcome in outcomes:
                 self._in_hand.discard(outcome.task)
             self._wake.set()
@@ -271,6 +277,7 @@ class Runner:
                 log.info("result.discarded", task=item.task.id, rule=item.task.rule, reason="the task was taken away")
             elif item.state != State.PENDING:
                 self._metrics[item.task.rule].ended(item.state)
+                traces.end(item.task.id)
                 level = log.error if item.state == State.FAILED else log.info
                 level(
                     f"task.{item.state}",
@@ -288,6 +295,7 @@ class Runner:
                 log.info("result.discarded", task=item.task.id, rule=item.task.rule, reason="the task was taken away")
             elif state != State.READY:
                 self._metrics[item.task.rule].ended(state)
+                traces.end(item.task.id)
                 level = log.error if state == State.FAILED else log.info
                 level(f"task.{state}", task=item.task.id, rule=item.task.rule, reason="same payload as another task")
 
@@ -295,4 +303,5 @@ class Runner:
 def _report_expired(rule: str, tasks: Sequence[int]) -> None:
     for task in tasks:
         metrics.of_rule(rule).ended(State.EXPIRED)
+        traces.end(task)
         log.warning("task.expired", task=task, rule=rule, reason="older than the rule's max_age when its turn came")

@@ -183,6 +183,7 @@ async def test_what_is_not_built_yet_says_so(words: tuple[str, ...]) -> None:
     assert "not available yet" in answer.err
     assert len(answer.err.splitlines()) == 1
     assert answer.out == ""
+    assert "Example: listener " in (await quickly(words[0], "--help")).out
 
 
 @pytest.mark.parametrize(
@@ -215,3 +216,33 @@ async def test_a_listing_reads_while_the_daemon_writes(node: FakeNode, aggregato
             assert answer.code == 0, answer.err
             assert all(json.loads(line)["rule"] == "blocks" for line in answer.out.splitlines())
         await daemon.until(lambda: len(aggregator.accepted) == 100)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("tasks", "show", str(2**63)), "task"),
+        (("tasks", "retry", str(2**63)), "task"),
+        (("tasks", "discard", str(2**63)), "task"),
+        (("tasks", "list", "--block", str(2**63)), "--block"),
+        (("tasks", "list", "--block", "5..1"), "B is smaller than A"),
+        (("tasks", "list", "--limit", str(2**63)), "--limit"),
+        (("tasks", "list", "--rule", "\udcff"), "is no name of a rule"),
+        (("chains", "rewind", "l2", "--to", str(2**63)), "--to"),
+        (("demo", "--dir", "config.toml"), "File exists"),
+    ],
+)
+async def test_a_value_that_no_journal_or_disk_can_take_is_bad_usage_and_no_traceback(
+    config: Path, arguments: tuple[str, ...], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(config.parent)
+    answer = await quickly(*arguments, config=None if arguments[0] == "demo" else config)
+    assert (answer.code, answer.out) == (2, "")
+    assert says in answer.err
+    assert "Traceback" not in answer.err
+
+
+async def test_a_file_that_devnet_cannot_write_ends_it_with_one_line(tmp_path: Path) -> None:
+    answer = await listener("devnet", "--write", str(tmp_path))
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err == f"listener: --write {tmp_path}: Is a directory; name a file that this user may write to\n"

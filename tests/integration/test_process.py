@@ -40,6 +40,24 @@ async def in_hand(run: Run, node: FakeNode, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_while_it_still_loads_ends_it_with_exit_0(
+    node: FakeNode, tmp_path: Path, number: signal.Signals
+) -> None:
+    config = write_config(tmp_path, [node.ws_url], PINGS.replace("echo", "slow"))
+    (tmp_path / "slow.py").write_text(
+        "import pathlib, time\n"
+        "(pathlib.Path(__file__).parent / 'loading').touch()\n"
+        "time.sleep(60)\n"
+        "async def execute(ctx): ...\n"
+    )
+    async with running(config) as run:
+        await run.until((tmp_path / "loading").exists)
+        run.process.send_signal(number)
+        assert await run.ended() == 0
+        assert run.text == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_lets_it_finish_what_is_in_hand_and_exit_0(
     node: FakeNode, aggregator: Aggregator, tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -53,10 +53,28 @@ async def test_a_rule_whose_trigger_changes_keeps_its_tasks_and_fires_anew_from_
         await run.walked(10)
         await node.mine(count=2)
         await run.until(lambda: run.states() == [(11, "pending"), (12, "pending")])
-    write_config(tmp_path, [node.ws_url], EVERY_10, aggregator=aggregator.url)
+    unjudged = EVERY_10 + "self_check = false\n"  # by the rule as it is now, its older tasks should not be
+    write_config(tmp_path, [node.ws_url], unjudged, aggregator=aggregator.url)
     await node.mine(count=10)
     async with following(config) as run:
         await run.until(lambda: run.states() == [(11, "accepted"), (12, "accepted"), (20, "accepted")])
+
+
+@pytest.mark.usefixtures("either_journal")
+async def test_what_the_changed_rule_would_not_do_fails_in_the_self_check_and_is_never_signed(
+    node: FakeNode, aggregator: Aggregator, tmp_path: Path
+) -> None:
+    config = write_config(tmp_path, [node.ws_url], HELD + "max_attempts = 1\n", aggregator=aggregator.url)
+    async with following(config) as run:
+        await run.walked(10)
+        await node.mine()
+        await run.until(lambda: run.states() == [(11, "pending")])
+    write_config(tmp_path, [node.ws_url], EVERY_10 + "max_attempts = 1\n", aggregator=aggregator.url)
+    async with following(config) as run:
+        await run.until(lambda: run.states() == [(11, "failed")])
+    (row,) = run.rows
+    assert "self-check" in row["error"]
+    assert row["signature"] is None
 
 
 @pytest.mark.usefixtures("either_journal")

@@ -110,8 +110,12 @@ class World:
         assert isinstance(self.place, Path), "a test of SQLite alone"
         return self.place
 
-    async def restart(self, max_attempts: Mapping[str, int] | None = None) -> tuple[int, int]:
-        """End the process and begin another, as far as the journal can tell; return what recover() says."""
+    async def restart(self, max_attempts: Mapping[str, int] | None = None, *, looks: bool = True) -> tuple[int, int]:
+        """
+        End the process and begin another, as far as the journal can tell; return what recover() says.
+
+        With ``looks``, the cursor is compared with the chain at once.
+        """
         await self.journal.close()
         lapse(self.place)
         self.journal = await Journal.open(self.place, self._rules)
@@ -119,7 +123,8 @@ class World:
         assert row is not None
         self.cursor = row.cursor
         self.journal.stand(CHAIN, row.cursor, frontier(row.cursor.number))
-        self.journal.look(CHAIN)
+        if looks:
+            self.journal.look(CHAIN)
         return await self.journal.recover(max_attempts or {})
 
     # Walking

@@ -170,10 +170,16 @@ class FollowerSide(Ground):
             self.on_pending(None)
 
     def look(self, chain: str) -> None:
-        """Say that the cursor was compared with its chain: what is pending may run, as far as nothing else holds it."""
+        """
+        Say that the cursor was compared with its chain.
+
+        What is pending may run, as far as nothing else holds it, and what is ready may be sent.
+        """
         if chain not in self.looked:
             self.looked.add(chain)
+            self._outbox.unseen -= {chain}
             self.on_pending(None)
+            self.on_ready()
 
     async def halt(self, chain: str, reason: str | None) -> None:
         """Write why a chain is not followed, or that it is again."""
@@ -181,6 +187,8 @@ class FollowerSide(Ground):
             self.halted.pop(chain, None)
         else:
             self.halted[chain] = reason
+            self.looked.discard(chain)  # how many blocks left it is not known: a first look anew
+            self._outbox.unseen |= {chain}
         await self._writer.run(partial(chain_rows.halt, chain=chain, reason=reason, now=now_us()))
         metrics.of_chain(chain).halted.set(reason is not None)
 

@@ -42,6 +42,9 @@ class StartSide(Ground):
     async def recover(self, max_attempts: Mapping[str, int]) -> tuple[int, int]:
         """Take back what an earlier process left; return how many tasks were running and how many ready."""
         self._max_attempts = max_attempts
+        self._outbox.unseen = frozenset(
+            home for home in self._walk.homes.values() if home is not None and home not in self.looked
+        )
 
         def work(connection: Connection) -> tuple[int, list[Ending], int]:
             running, dead = self._recover(connection)

@@ -1,9 +1,14 @@
 """Ready tasks are handed out one by one, and what became of each send is kept."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
 
-from world import NOW, START, World, block, event, fired, sent
+import pytest
+from world import ALL_RULES, ASKED, CHAIN, NOW, START, World, block, event, fired, sent
 
+from listener.config import Url
 from listener.journal import Parcel, now_us
 from listener.model import State
 
@@ -195,3 +200,57 @@ async def test_a_reason_of_the_aggregator_that_no_database_can_store_does_not_st
     await world.journal.take_back([sent(1, State.FAILED, error="odd \0 \udcff words")])
     assert world.row()["error"].endswith("words")
     await world.journal.halt("l2", "odd \0 words")
+
+
+# Nothing goes out for blocks that may have left the chain while nobody looked
+
+
+@pytest.fixture
+async def at_home(place: Path | Url) -> AsyncIterator[World]:
+    """A world whose rules know the chain that is followed for them, but for one that is gone."""
+    rules = {name: replace(facts, chain=CHAIN) for name, facts in ALL_RULES.items()}
+    async with World(place, rules) as opened:
+        yield opened
+
+
+async def test_after_a_start_what_is_ready_goes_out_once_the_cursor_was_compared_with_its_chain(at_home: World) -> None:
+    await ready(at_home, 2)
+    await at_home.restart(looks=False)
+    assert await at_home.hand_out() == []
+    woken: list[bool] = []
+    at_home.journal.on_ready = lambda: woken.append(True)
+    await at_home.fork(block(11), to=block(12, "b"))
+    assert woken
+    assert [parcel.id for parcel in await at_home.hand_out()] == [1]
+    assert [(row["state"], bool(row["orphaned"])) for row in at_home.rows().values()] == [
+        ("ready", False),
+        ("ready", True),
+    ]
+
+
+async def test_what_no_block_made_and_what_is_of_a_chain_that_nobody_follows_does_not_wait(at_home: World) -> None:
+    await ready(at_home, 1)
+    await at_home.ask()
+    await at_home.execute(ASKED)
+    await at_home.restart(looks=False)
+    assert [parcel.id for parcel in await at_home.hand_out()] == [2]
+    at_home.change("UPDATE tasks SET chain = 'left' WHERE id = 1")
+    assert [parcel.id for parcel in await at_home.hand_out()] == [1]
+
+
+async def test_what_waits_takes_no_place_from_what_does_not(at_home: World) -> None:
+    await ready(at_home, 8)
+    await at_home.ask()
+    await at_home.execute(ASKED)
+    await at_home.restart(looks=False)
+    assert [parcel.id for parcel in await at_home.hand_out(2)] == [9]
+
+
+async def test_while_a_chain_is_halted_nothing_of_its_blocks_goes_out(at_home: World) -> None:
+    await ready(at_home, 1)
+    await at_home.journal.halt(CHAIN, "it left us")
+    assert await at_home.hand_out() == []
+    await at_home.journal.halt(CHAIN, None)
+    assert await at_home.hand_out() == []
+    at_home.journal.look(CHAIN)
+    assert [parcel.id for parcel in await at_home.hand_out()] == [1]

@@ -648,6 +648,17 @@ async def test_after_a_start_nothing_runs_before_the_cursor_was_compared_with_it
         await until(lambda: world.states() == ["ready", "cancelled"])
 
 
+async def test_while_a_chain_is_halted_nothing_runs_for_its_blocks(world: World) -> None:
+    await walk(world, 2)
+    await world.journal.halt(CHAIN, "it left us below its final block")
+    async with running(world, work(good)):
+        await asyncio.sleep(0.2)
+        assert world.states() == ["pending"] * 2
+        await world.journal.halt(CHAIN, None)
+        world.journal.look(CHAIN)
+        await until(lambda: world.states() == ["ready"] * 2)
+
+
 async def test_a_handler_that_leaves_its_own_task_cancelled_ends_as_a_row(world: World) -> None:
     async def selfish(_ctx: Context) -> TaskResult:
         task = asyncio.current_task()
