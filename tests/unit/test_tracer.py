@@ -10,7 +10,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from structlog.testing import capture_logs
 from world import NOW, World, block, event, fired, signed
 
-from listener import app, traces
+from listener import traces
+from listener.app import Stage
+from listener.app.tracers import tracers
 from listener.config import trace_secrets, traces_wanted
 from listener.errors import HandlerFailed
 from listener.journal import Ended
@@ -230,9 +232,9 @@ async def test_what_the_sdk_cannot_read_is_one_warning(world: World, monkeypatch
     assert traces.notebook is None
 
 
-def stages_and_reasons(world: World) -> tuple[list[app.Stage], list[str]]:
+def stages_and_reasons(world: World) -> tuple[list[Stage], list[str]]:
     readings = Readings(world.place)
     with capture_logs() as lines:
-        stages = app._tracers(readings, AsyncExitStack())
+        stages = tracers(readings, AsyncExitStack())
     readings.close()
     return stages, [line["reason"] for line in lines if line["event"] == "traces.unavailable"]
