@@ -50,13 +50,7 @@ async def build(  # noqa: PLR0913 - what the operator wrote, in three parts, and
     journal = await Journal.open(settings.journal.place, facts(settings))
     edges.push_async_callback(journal.close)
     sockets = open_sockets(settings.http, edges)  # before anything is written: a port that is taken ends the start
-    expired = await journal.resume(resume_at)
-    if resume_at is not None:
-        log.warning("journal.resumed", at=resume_at, expired=expired)
-    running, ready = await journal.recover({rule.name: rule.max_attempts for rule in settings.rules})
-    for gone in await journal.end_gone():
-        log.warning("rule.gone", rule=gone.rule, chain=gone.chain, expired=gone.expired, reason=gone.reason)
-    log.info("journal.opened", url=settings.journal.url.redacted, was_running=running, was_ready=ready)
+    await _take_up(journal, settings, resume_at)
     chains = await open_chains(settings, edges)
     works = works_of(settings, matchers, handlers, chains)
     aggregator = Aggregator(
@@ -99,6 +93,17 @@ async def build(  # noqa: PLR0913 - what the operator wrote, in three parts, and
         *([] if settings.journal.keep is None else [Keeper(journal, settings.journal.keep)]),
         Server(settings.http, *sockets, routes, stopping),
     ]
+
+
+async def _take_up(journal: Journal, settings: config.Config, resume_at: str | None) -> None:
+    """Go on with what earlier processes left in the journal."""
+    expired = await journal.resume(resume_at)
+    if resume_at is not None:
+        log.warning("journal.resumed", at=resume_at, expired=expired)
+    running, ready = await journal.recover({rule.name: rule.max_attempts for rule in settings.rules})
+    for gone in await journal.end_gone():
+        log.warning("rule.gone", rule=gone.rule, chain=gone.chain, expired=gone.expired, reason=gone.reason)
+    log.info("journal.opened", url=settings.journal.url.redacted, was_running=running, was_ready=ready)
 
 
 def _read_chains(settings: config.Config, works: Sequence[Work]) -> set[str]:

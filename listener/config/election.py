@@ -1,16 +1,14 @@
 """A rule's ``election`` table: whose turn it is, so that one operator of several performs a task."""
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
 from listener.config.address import Address
-from listener.rules.nearest import suggestion
+from listener.config.kind import of_type
 from listener.rules.table import LARGEST, Table
 
-_KNOWN = ("round_robin", "fixed", "custom")
 _FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 
@@ -54,16 +52,8 @@ class Custom(Table):
     function: Annotated[str, AfterValidator(_function)]  # "module:name"
 
 
-def _known_type(table: Any) -> Any:
-    """Name a missing or unknown type in our own words; pydantic's speak of tags and discriminators."""
-    if not isinstance(table, Mapping):
-        return table
-    kind = table.get("type")
-    if kind is None:
-        raise ValueError(f"type is missing; known: {', '.join(_KNOWN)}")
-    if kind not in _KNOWN:
-        raise ValueError(f'unknown type "{kind}"{suggestion(str(kind), _KNOWN)}')
-    return table
-
-
-Election = Annotated[RoundRobin | Fixed | Custom, Field(discriminator="type"), BeforeValidator(_known_type)]
+Election = Annotated[
+    RoundRobin | Fixed | Custom,
+    Field(discriminator="type"),
+    of_type("round_robin", "fixed", "custom"),
+]

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, model_validator
 
-from listener.config.secret import Absent, resolved
+from listener.config.secret import secret
 from listener.config.surroundings import Surroundings
 from listener.rules.table import Table
 
@@ -47,15 +47,7 @@ def _bind(value: str) -> str:
 
 
 def _token(value: Any, info: ValidationInfo) -> Any:
-    around = Surroundings.of(info)
-    if isinstance(value, SecretStr):
-        value = value.get_secret_value()
-    try:
-        text = resolved(value, around, is_key=True)
-    except Absent:
-        if around.require_key:
-            raise
-        return None
+    text = secret(value, Surroundings.of(info))
     if text is not None and (not isinstance(text, str) or _TOKEN.fullmatch(text) is None):
         raise ValueError("a token is 8 to 4096 characters of ASCII without spaces; make one: openssl rand -hex 32")
     return text

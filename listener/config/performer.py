@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, SecretStr, ValidationInfo, model_validator
 
 from listener.config.address import Address
-from listener.config.secret import Absent, resolved
+from listener.config.secret import secret
 from listener.config.surroundings import Surroundings
 from listener.rules.table import Table
 
@@ -16,15 +16,7 @@ _ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141  # o
 
 def _key(value: Any, info: ValidationInfo) -> Any:
     """Give the key as 0x and 64 digits, however it was written; no message holds any of it."""
-    around = Surroundings.of(info)
-    if isinstance(value, SecretStr):
-        value = value.get_secret_value()
-    try:
-        text = resolved(value, around, is_key=True)
-    except Absent:
-        if around.require_key:
-            raise
-        return None
+    text = secret(value, Surroundings.of(info))
     if text is None:
         return None
     digits = _KEY.fullmatch(text.strip()) if isinstance(text, str) else None

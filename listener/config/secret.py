@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from listener.config.surroundings import Surroundings
 from listener.rules.nearest import suggestion
 
@@ -37,6 +39,24 @@ def resolved(value: Any, around: Surroundings, *, is_key: bool = False) -> Any:
         raise ValueError('write { env = "NAME" } or { file = "PATH" }')
     ((kind, name),) = value.items()
     return _from_environment(name, around) if kind == "env" else _from_file(name, around, is_key=is_key)
+
+
+def secret(value: Any, around: Surroundings) -> Any:
+    """
+    Give the text of a secret, written out or by reference; None where it is not there and nobody asks for it.
+
+    Raises:
+        Absent: it is not there.
+        ValueError: as ``resolved``.
+    """
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    try:
+        return resolved(value, around, is_key=True)
+    except Absent:
+        if around.require_key:
+            raise
+        return None
 
 
 def _from_environment(name: str, around: Surroundings) -> str:

@@ -4,18 +4,17 @@ The ``trigger`` table of a rule: one of the block triggers of ``rules/triggers.p
 A schedule fires at planned times, an HTTP trigger when it is asked; both read at their chain's cursor.
 """
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from listener.config.duration import Duration
+from listener.config.kind import of_type
 from listener.rules.nearest import suggestion
 from listener.rules.table import Table
 from listener.rules.triggers import BlockTrigger, EpochTrigger, EventTrigger
 
-_KNOWN = ("block", "epoch", "event", "schedule", "http")
 _FIELDS = 5
 _CRON = 'write minute, hour, day of month, month and day of week, such as "*/5 * * * *"'
 
@@ -70,20 +69,8 @@ class HttpTrigger(Table):
     chain: str | None = None  # None: the only chain
 
 
-def _known_type(table: Any) -> Any:
-    """Name a missing or unknown type in our own words; pydantic's speak of tags and discriminators."""
-    if not isinstance(table, Mapping):
-        return table
-    kind = table.get("type")
-    if kind is None:
-        raise ValueError(f"type is missing; known: {', '.join(_KNOWN)}")
-    if kind not in _KNOWN:
-        raise ValueError(f'unknown type "{kind}"{suggestion(str(kind), _KNOWN)}')
-    return table
-
-
 Trigger = Annotated[
     BlockTrigger | EpochTrigger | EventTrigger | ScheduleTrigger | HttpTrigger,
     Field(discriminator="type"),
-    BeforeValidator(_known_type),
+    of_type("block", "epoch", "event", "schedule", "http"),
 ]

@@ -4,18 +4,18 @@ import asyncio
 import contextlib
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-from works import Context, good, work
+from works import Context, good, running, work
 from world import SIGNER, World, block, fired, until
 
 from listener import metrics
 from listener import runner as runner_package
 from listener.model import Claim, ClaimContext, TaskResult, Verdict
-from listener.runner import Runner, Work
+from listener.runner import Runner
 from listener.runner import handler_loop as loop_module
 
 runner_module = sys.modules[f"{runner_package.__name__}.runner"]
@@ -28,17 +28,10 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner_module, "POLL_S", 0.2)
 
 
-@contextlib.asynccontextmanager
-async def running(world: World, *works: Work) -> AsyncIterator[Runner]:
-    stage = Runner(works, SIGNER, world.journal)
-    stop = asyncio.Event()
-    task = asyncio.ensure_future(stage.run(stop))
-    try:
-        with capture_logs():
-            yield stage
-    finally:
-        stop.set()
-        await asyncio.wait_for(task, 10)
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    with capture_logs():
+        yield
 
 
 def counted(verdict: str) -> float:
