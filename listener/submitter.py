@@ -95,7 +95,11 @@ class Submitter:
         self._room -= len(parcels)
         self._sending += len(parcels)
         for parcel in parcels:
-            self._group.create_task(self._send(parcel))
+            sending = self._send(parcel)
+            try:
+                self._group.create_task(sending)
+            except RuntimeError:  # we are being cancelled: it is sent after the next start
+                sending.close()
 
     def _on_ready(self) -> None:
         self._look = True

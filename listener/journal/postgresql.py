@@ -215,8 +215,8 @@ class Turn:
 
     @property
     def is_lost(self) -> bool:
-        """Whether the connection is gone."""
-        return bool(self.driver.closed)
+        """Whether the connection is gone, or stuck: a server that ends in the middle of many rows leaves it so."""
+        return bool(self.driver.closed or self.driver.pgconn.pipeline_status)
 
 
 def turn_of(connection: Connection) -> Turn:

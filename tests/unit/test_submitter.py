@@ -380,6 +380,24 @@ async def test_a_submitter_that_is_cancelled_leaves_its_tasks_to_be_sent_again(w
         await until(lambda: world.states() == ["accepted"] * 3)
     assert sorted(proofs(server)[3:]) == sorted(first)
 
+async def test_what_is_signed_while_the_submitter_is_being_cancelled_is_sent_after_the_next_start(
+    world: World, server: RawServer
+) -> None:
+    """The journal hands it out before it hears of that; warnings are errors here, so nothing may be left behind."""
+    aggregator = Aggregator(server.url, "http://shown", timeout_s=5)
+    running = asyncio.ensure_future(
+        Submitter(aggregator, world.journal, in_flight=4, give_up_after_s=3600).run(asyncio.Event())
+    )
+    await asyncio.sleep(0.05)  # it waits, with room for four
+    running.cancel()
+    await asyncio.wait([running])
+    await ready(world, 1)
+    await aggregator.close()
+    assert server.requests == []
+    assert await world.restart() == (0, 1)
+    async with submitting(world, server):
+        await until(lambda: world.states() == ["accepted"])
+
 
 @hasty
 async def test_an_orphan_is_not_sent_again_while_it_rests(world: World, server: RawServer) -> None:

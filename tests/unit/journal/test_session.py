@@ -164,6 +164,26 @@ async def test_a_transaction_whose_connection_died_is_done_again_whole(writer: W
     assert writer.memory == [1, 2, 3], "what the first try remembered is forgotten"  # type: ignore[attr-defined]
 
 
+async def test_a_connection_that_is_stuck_in_the_middle_of_many_rows_is_lost(writer: Writer, database: Url) -> None:
+    """The server said that it ends, and has not hung up yet: the driver cannot leave its pipeline any more."""
+    tries: list[int] = []
+
+    def stuck_once(connection: Connection) -> int:
+        tries.append(1)
+        number = add(writer, 2)(connection)
+        if len(tries) == 1:
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, psycopg.Connection)
+            driver.pgconn.enter_pipeline_mode()
+            driver.pgconn.send_query_params(b"SELECT 1", None)
+            driver.pgconn.exit_pipeline_mode()
+        return number
+
+    assert await writer.run(stuck_once, durable=True) == 2
+    assert len(tries) == 2
+    assert numbers(database) == writer.memory == [2]  # type: ignore[attr-defined]
+
+
 class _DiesAtCommit:
     """Ends the connection just before or just after the server commits."""
 
