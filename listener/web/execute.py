@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import structlog
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, StrictInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt
 
 from listener.errors import BadBody
 from listener.handlers import read_body
@@ -43,12 +43,17 @@ class Executable:
     body: type[BaseModel] | None
 
 
+def _whole(value: Any) -> Any:
+    """Take 7.0 for 7, as JSON Schema does, and ``/task/validate``."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class Addressed(BaseModel):
     """What every body holds; the rest is for the task."""
 
     model_config = ConfigDict(extra="allow", hide_input_in_errors=True, defer_build=True)
 
-    task_definition_id: Annotated[StrictInt, Field(alias=DEFINITION, ge=0, le=65535)]
+    task_definition_id: Annotated[StrictInt, BeforeValidator(_whole), Field(alias=DEFINITION, ge=0, le=65535)]
 
 
 class Keyed(Question):

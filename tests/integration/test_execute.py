@@ -176,6 +176,8 @@ BAD: list[tuple[bytes, int, str]] = [
     (b"{}", 400, "taskDefinitionId: field required"),
     (b'{"taskDefinitionId": "7"}', 400, "taskDefinitionId: input should be a valid integer"),
     (b'{"taskDefinitionId": true}', 400, "taskDefinitionId: input should be a valid integer"),
+    (b'{"taskDefinitionId": 7.5}', 400, "taskDefinitionId: input should be a valid integer"),
+    (b'{"taskDefinitionId": 7.0}', 400, "body.name: Field required"),  # it is 7
     (b'{"taskDefinitionId": -1}', 400, "taskDefinitionId: input should be greater than or equal to 0"),
     (b'{"taskDefinitionId": 65536}', 400, "taskDefinitionId: input should be less than or equal to 65535"),
     (b'{"taskDefinitionId": 1}', 404, "no rule of type http has the task_definition_id 1; known: 7, 8"),
