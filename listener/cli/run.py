@@ -48,7 +48,7 @@ def run(
 
     memory.spare_rich()
     from listener import app as daemon  # noqa: PLC0415
-    from listener import handlers, hashes, logs  # noqa: PLC0415
+    from listener import descriptors, handlers, hashes, logs  # noqa: PLC0415
     from listener.config import load, matchers, trace_secrets  # noqa: PLC0415
 
     checked(role)
@@ -57,6 +57,7 @@ def run(
     if resume_at is not None and role == "attester":
         raise typer.BadParameter("an attester has no journal to go on with", param_hint="--resume-at")
     memory.share_one_heap()
+    descriptors.raise_limit()
     hashes.choose()
     settings = load(config, os.environ, performs=role != "attester")
     secrets = [*settings.secrets, *trace_secrets(os.environ)]

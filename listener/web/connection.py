@@ -17,32 +17,31 @@ from listener.web.envelope import raw, refusal
 log = structlog.get_logger()
 
 LINGER_S = 1.0  # a refusal gets through only if what the client still sends is not answered with a reset
-LEAVING = 64  # connections that get a refusal at a time; further ones are just cut
 KEEP_ALIVE_S = 60.0
 
 
 class Crowd:
     """
-    The connections of one bind, at most ``size``.
+    The connections of one bind, at most ``size``, and beside them at most ``leaving`` that were refused.
 
     Who comes when there is no room takes the place of who has been there longest without a request in hand: so those
-    that send theirs slowly, or none, are in nobody's way but each other's.
+    that send theirs slowly, or none, are in nobody's way but each other's. Who has to leave is told so, unless nobody
+    there waits for an answer.
     """
 
-    def __init__(self, size: int) -> None:
-        self.leaving = 0
+    def __init__(self, size: int, leaving: int) -> None:
         self._size = size
+        self._most_leaving = leaving
         self._idle: dict[Connection, None] = {}  # in the order in which they became so
         self._busy: set[Connection] = set()
+        self._leaving: dict[Connection, None] = {}  # in the order in which they were refused
 
     def enter(self, connection: "Connection") -> bool:
         """Let a connection in; False where all others have a request in hand."""
         if len(self._idle) + len(self._busy) >= self._size:
             if not self._idle:
                 return False
-            longest = next(iter(self._idle))
-            self.leave(longest)
-            longest.force_close()
+            next(iter(self._idle)).give_way()
         self._idle[connection] = None
         return True
 
@@ -58,16 +57,26 @@ class Crowd:
             self._busy.remove(connection)
             self._idle[connection] = None
 
+    def refused(self, connection: "Connection") -> None:
+        """Hear that it was told to leave; where too many were, the first of them has had the longest to read it."""
+        self.leave(connection)
+        if len(self._leaving) >= self._most_leaving:
+            first = next(iter(self._leaving))
+            self.leave(first)
+            first.force_close()
+        self._leaving[connection] = None
+
     def leave(self, connection: "Connection") -> None:
         """Hear that it is gone."""
         self._idle.pop(connection, None)
         self._busy.discard(connection)
+        self._leaving.pop(connection, None)
 
 
 class Connection(web.RequestHandler):
     """One connection of a bind."""
 
-    __slots__ = ("_crowd", "_first_head", "_leaves", "_read_timeout_s")
+    __slots__ = ("_crowd", "_first_head", "_leaves", "_owes", "_read_timeout_s")
 
     def __init__(self, server: web.Server, crowd: Crowd, read_timeout_s: float) -> None:
         super().__init__(
@@ -82,6 +91,7 @@ class Connection(web.RequestHandler):
         self._read_timeout_s = read_timeout_s
         self._first_head: asyncio.TimerHandle | None = None
         self._leaves: asyncio.TimerHandle | None = None
+        self._owes = True  # an answer: who connects is about to ask
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a place, and wait for a head; that of a later request has as long as an idle connection may stay."""
@@ -98,32 +108,49 @@ class Connection(web.RequestHandler):
             self._first_head.cancel()
         if self._leaves is not None:
             self._leaves.cancel()
-            self._leaves = None
-            self._crowd.leaving -= 1
         super().connection_lost(exc)
 
     def head_arrived(self) -> None:
         """Hear that a request's head was read."""
+        self._owes = True
         if self._first_head is not None:
             self._first_head.cancel()
             self._first_head = None
 
     def begin(self) -> None:
-        """Hear that a request was read, and is in hand."""
+        """
+        Hear that a request was read, and is in hand.
+
+        Raises:
+            ConnectionError: it was refused meanwhile, and must not be carried out.
+        """
+        if self._leaves is not None:
+            raise ConnectionError("this connection was refused")
         self._crowd.begin(self)
 
     def end(self) -> None:
         """Hear that it has its answer."""
         self._crowd.end(self)
 
+    def give_way(self) -> None:
+        """Leave, for another to come in."""
+        if self._owes:
+            self._refuse(503, "too many connections; try again")
+        else:
+            self._crowd.leave(self)
+            self.force_close()
+
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Write an answer; aiohttp's own refusals, such as 404, take our form first."""
+        if self._leaves is not None:
+            return resp, True  # it has its answer
         if isinstance(resp, web.HTTPException):
             allowed = {name: value for name, value in resp.headers.items() if name == "Allow"}
             resp = refusal(resp.status, said(resp), headers=allowed)
         resp.headers.setdefault(hdrs.SERVER, "listener")  # without the versions of what it is made of
+        self._owes = False
         return await super().finish_response(request, resp, start_time)
 
     def handle_error(
@@ -162,14 +189,16 @@ class Connection(web.RequestHandler):
     def _refuse(self, status: int, message: str) -> None:
         """Send a refusal, and leave the client a moment to read it."""
         metrics.http_connections_refused.inc()
-        self._crowd.leave(self)
+        if self._first_head is not None:
+            self._first_head.cancel()
+            self._first_head = None
         transport = self.transport
-        if transport is None or self._crowd.leaving >= LEAVING:
-            self.force_close()
+        if transport is None:
+            self._crowd.leave(self)
             return
-        self._crowd.leaving += 1
+        self._crowd.refused(self)
         transport.write(raw(status, http.HTTPStatus(status).phrase, message))
-        self.close()  # reads nothing more
+        self.close()  # what still comes is thrown away
         self._leaves = asyncio.get_running_loop().call_later(LINGER_S, self.force_close)
 
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import hdrs, web
 
-from listener import config
+from listener import config, descriptors
 from listener.config.http import place
 from listener.errors import BindFailed
 from listener.web.connection import Connection, Crowd
@@ -17,6 +17,8 @@ from listener.web.guard import Guard
 from listener.web.route import Route
 
 BACKLOG = 1024
+LEAVING_LEAST, LEAVING_MOST = 64, 16_384  # connections that are told to leave, at a time
+RESERVED = 512  # descriptors for all that is no connection of a client
 STOP_S = 5.0  # for requests that are in hand when the server stops
 
 
@@ -40,6 +42,11 @@ def listen(key: str, bind: str) -> socket.socket:
             f"http.{key} {bind}: cannot listen there: {os.strerror(error.errno or 0)}; "
             "write another in config.toml, or end the process that has it"
         ) from error
+
+
+def leaving_room(allowed: int, size: int) -> int:
+    """Return how many refused connections a bind may hold: what others leave, shared with the other bind."""
+    return max(LEAVING_LEAST, min(LEAVING_MOST, (allowed - RESERVED) // 2 - size))
 
 
 class Door:
@@ -66,7 +73,8 @@ class Door:
         await runner.setup()
         served = runner.server
         assert served is not None  # noqa: S101 -- it is, after setup
-        crowd = Crowd(self._settings.max_connections)
+        size = self._settings.max_connections
+        crowd = Crowd(size, leaving_room(descriptors.allowed(), size))
         server = await asyncio.get_running_loop().create_server(
             lambda: Connection(served, crowd, self._settings.read_timeout_s), sock=self._listening, backlog=BACKLOG
         )

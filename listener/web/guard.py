@@ -131,8 +131,8 @@ class Guard:
         """Hold a slot, and the connection's place, while a request is answered."""
         if not route.unlimited and not self._slots.take():
             raise Refused(503, "too many requests at a time; try again", headers={"Retry-After": "1"})
-        connection.begin()
         try:
+            connection.begin()
             yield
         finally:
             connection.end()

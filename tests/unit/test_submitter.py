@@ -380,6 +380,7 @@ async def test_a_submitter_that_is_cancelled_leaves_its_tasks_to_be_sent_again(w
         await until(lambda: world.states() == ["accepted"] * 3)
     assert sorted(proofs(server)[3:]) == sorted(first)
 
+
 async def test_what_is_signed_while_the_submitter_is_being_cancelled_is_sent_after_the_next_start(
     world: World, server: RawServer
 ) -> None:
