@@ -12,6 +12,7 @@ from aiohttp import web
 
 from listener.devnet import gossip as module
 from listener.devnet.attestation import Call, parse
+from listener.devnet.attesters import COUNT
 from listener.devnet.gossip import Gossip
 
 VECTOR: dict[str, Any] = json.loads((Path(__file__).parents[1] / "vectors_ecdsa.json").read_text())[0]
@@ -87,6 +88,13 @@ async def test_above_two_thirds_approve_and_above_one_third_reject(
     answers: tuple[tuple[int, Any], ...], expected: tuple[str | None, int]
 ) -> None:
     assert await outcome(*answers) == expected
+
+
+@pytest.mark.parametrize("right", [YES, NO], ids=["right task", "wrong task"])
+async def test_one_attester_of_the_demo_that_lies_does_not_change_the_outcome(right: tuple[int, Any]) -> None:
+    lie = NO if right == YES else YES
+    found, _ = await outcome(lie, *[right] * (COUNT - 1))
+    assert found == ("approved" if right == YES else "rejected")
 
 
 async def test_an_attester_is_asked_in_the_form_of_the_stack_until_it_votes() -> None:
