@@ -49,9 +49,9 @@ def freeze() -> None:
 
 def bound_recursion() -> None:
     """
-    Put the interpreter's own limit back where a library has raised it. Call it when all is imported.
+    Put the interpreter's own limit back where a library has raised it. Call it when all is imported, and after web3.
 
-    py_ecc, which eth-account imports, sets 100,000: a handler that calls itself without end would hold the interpreter
-    for two seconds at each attempt, and all stages with it, or overrun the stack where C code is in between.
+    py_ecc, which web3 and eth-account import, sets 100,000: a handler that calls itself without end would hold the
+    interpreter for two seconds at each attempt, and all stages with it, or overrun the stack where C code lies between.
     """
     sys.setrecursionlimit(RECURSION)
