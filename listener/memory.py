@@ -42,7 +42,8 @@ def share_one_heap() -> None:
 
 
 def freeze() -> None:
-    """Take all that exists by now out of the garbage collector's way: it lives as long as the process."""
+    """Take all that exists by now out of the garbage collector's way, which may be off, and let it work from now on."""
+    gc.enable()
     gc.collect()
     gc.freeze()
 

@@ -116,7 +116,7 @@ async def test_a_wrong_password_is_one_line_that_does_not_hold_it(
         assert 'password authentication failed for user "bob"' in line
         assert "never-shown-9" not in answer.err
         right = postgresql.url(name, "bob", "the-right-one-7")
-        answer = await listener("tasks", "list", config=config_of(tmp_path, node, aggregator, right))
+        answer = await quickly("tasks", "list", config=config_of(tmp_path, node, aggregator, right))
         assert (answer.code, answer.err.count("\n")) == (1, 1)
         assert "permission denied" in answer.err
 
@@ -153,11 +153,11 @@ async def test_rewinding_is_refused_while_a_daemon_runs_and_done_when_none_does(
         await run.logged("chain.begun")
         await node.mine()
         await run.logged("task.accepted")
-        answer = await listener("chains", "rewind", "l2", "--to", "5", config=config)
+        answer = await quickly("chains", "rewind", "l2", "--to", "5", config=config)
         assert answer.code == 1
         assert f"in use by listener {run.process.pid} on" in answer.err
         assert Following(config).cursor == 11
-    answer = await listener("chains", "rewind", "l2", "--to", "5", config=config)
+    answer = await quickly("chains", "rewind", "l2", "--to", "5", config=config)
     assert answer.code == 0, answer.err
     assert answer.out.startswith("chain l2: goes on after block 5")
     assert Following(config).cursor == 5

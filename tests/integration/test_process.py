@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import LIMIT_S, Run, listener, running
+from command import LIMIT_S, Run, listener, quickly, running
 from following import BLOCKS, PINGS, Following, ping, write_config
 
 from listener.devnet.accounts import PERFORMER
@@ -174,7 +174,7 @@ async def test_a_bad_configuration_is_one_line_and_exit_2(
 ) -> None:
     config = write_config(tmp_path, [node.ws_url], PINGS)
     config.write_text(config.read_text().replace(*change))
-    answer = await listener("run", config=config)
+    answer = await quickly("run", config=config)
     assert answer.code == 2
     assert answer.out == ""
     assert said in answer.err
@@ -188,8 +188,8 @@ async def test_a_second_daemon_on_the_same_journal_is_refused_and_told_who_owns_
     config = write_config(tmp_path, [node.ws_url], BLOCKS, aggregator=aggregator.url)
     async with running(config) as run:
         await run.logged("chain.begun")
-        for words in (("run",), ("chains", "rewind", "l2", "--to", "5")):
-            answer = await listener(*words, config=config)
+        for called, words in ((listener, ("run",)), (quickly, ("chains", "rewind", "l2", "--to", "5"))):
+            answer = await called(*words, config=config)
             assert answer.code == 1
             assert f"process {run.process.pid} owns it" in answer.err
             assert "Traceback" not in answer.err
@@ -250,7 +250,7 @@ async def test_logs_are_json_and_neither_they_nor_the_journal_hold_a_secret(
         assert await run.ended() == 0
     assert {"endpoint.limited", "websocket.opened", "websocket.lost"} <= set(run.events())
     assert all({"event", "level", "timestamp"} <= set(line) for line in run.lines)
-    shown = await listener("tasks", "list", "--json", config=config)
+    shown = await quickly("tasks", "list", "--json", config=config)
     with sqlite3.connect(Following(config).path) as connection:
         dump = "\n".join(connection.iterdump())
     connection.close()
@@ -288,5 +288,5 @@ async def test_rewinding_is_not_held_up_by_a_head_that_comes_before_the_subscrip
             await asyncio.sleep(0.1)
 
     node.before = early
-    answer = await listener("chains", "rewind", "l2", "--to", "5", config=config)
+    answer = await quickly("chains", "rewind", "l2", "--to", "5", config=config)
     assert (answer.code, Following(config).cursor) == (0, 5)
