@@ -53,7 +53,7 @@ async def listener(*words: str, config: Path | None = None) -> Answer:
 
 
 async def quickly(*words: str, config: Path | None = None) -> Answer:
-    """Run a command in this process: for those that begin nothing which would outlive them; it takes no start."""
+    """Run a command in this process: which takes no start: for those that set no logs up, as ``chains rewind`` does."""
     place = () if config is None else ("--config", str(config))
     return await asyncio.to_thread(_called, ["listener", *words, *place])
 

@@ -153,11 +153,11 @@ async def test_rewinding_is_refused_while_a_daemon_runs_and_done_when_none_does(
         await run.logged("chain.begun")
         await node.mine()
         await run.logged("task.accepted")
-        answer = await quickly("chains", "rewind", "l2", "--to", "5", config=config)
+        answer = await listener("chains", "rewind", "l2", "--to", "5", config=config)
         assert answer.code == 1
         assert f"in use by listener {run.process.pid} on" in answer.err
         assert Following(config).cursor == 11
-    answer = await quickly("chains", "rewind", "l2", "--to", "5", config=config)
+    answer = await listener("chains", "rewind", "l2", "--to", "5", config=config)
     assert answer.code == 0, answer.err
     assert answer.out.startswith("chain l2: goes on after block 5")
     assert Following(config).cursor == 5

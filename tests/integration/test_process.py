@@ -188,8 +188,8 @@ async def test_a_second_daemon_on_the_same_journal_is_refused_and_told_who_owns_
     config = write_config(tmp_path, [node.ws_url], BLOCKS, aggregator=aggregator.url)
     async with running(config) as run:
         await run.logged("chain.begun")
-        for called, words in ((listener, ("run",)), (quickly, ("chains", "rewind", "l2", "--to", "5"))):
-            answer = await called(*words, config=config)
+        for words in (("run",), ("chains", "rewind", "l2", "--to", "5")):
+            answer = await listener(*words, config=config)
             assert answer.code == 1
             assert f"process {run.process.pid} owns it" in answer.err
             assert "Traceback" not in answer.err
@@ -288,5 +288,5 @@ async def test_rewinding_is_not_held_up_by_a_head_that_comes_before_the_subscrip
             await asyncio.sleep(0.1)
 
     node.before = early
-    answer = await quickly("chains", "rewind", "l2", "--to", "5", config=config)
+    answer = await listener("chains", "rewind", "l2", "--to", "5", config=config)
     assert (answer.code, Following(config).cursor) == (0, 5)
