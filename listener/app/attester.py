@@ -12,6 +12,7 @@ from listener.app.works import works_of
 from listener.errors import ConfigError
 from listener.handlers import Handler
 from listener.model import Claim, Judgement
+from listener.proofs import opened
 from listener.rules.matcher import Matcher
 from listener.runner import Judge, Work
 from listener.web import Route, Server, attester_routes, validate_route
@@ -24,7 +25,8 @@ async def attend(
     memory.bound_recursion()
     sockets = open_sockets(settings.http, edges)
     chains = await open_chains(settings, edges)
-    works = works_of(settings, matchers, handlers, chains)
+    proofs = opened(settings.proofs)
+    works = works_of(settings, matchers, handlers, chains, proofs)
     judge = Judge()
     own = {work.chain for work in works if work.handler.validate is not None}
     stopping = asyncio.Event()

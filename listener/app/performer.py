@@ -22,6 +22,7 @@ from listener.handlers import Handler
 from listener.journal import Journal
 from listener.journal.keeper import Keeper
 from listener.journal.readings import Readings
+from listener.proofs import opened
 from listener.pulse import Pulse
 from listener.rules.matcher import Matcher
 from listener.runner import Runner, Work
@@ -52,7 +53,8 @@ async def build(  # noqa: PLR0913 - what the operator wrote, in three parts, and
     sockets = open_sockets(settings.http, edges)  # before anything is written: a port that is taken ends the start
     await _take_up(journal, settings, resume_at)
     chains = await open_chains(settings, edges)
-    works = works_of(settings, matchers, handlers, chains)
+    proofs = opened(settings.proofs)
+    works = works_of(settings, matchers, handlers, chains, proofs)
     aggregator = Aggregator(
         settings.aggregator.url.get_secret_value(),
         settings.aggregator.url.redacted,

@@ -18,12 +18,12 @@ from pydantic import BaseModel, Secret, SecretStr
 from listener.config.aggregator import Aggregator
 from listener.config.attestation import Attestation
 from listener.config.chain import Chain
-from listener.config.config import Config
 from listener.config.contract import Contract
 from listener.config.http import Http
 from listener.config.journal import Journal
 from listener.config.logs import Logs
 from listener.config.performer import Performer
+from listener.config.proofs import Proofs
 from listener.rules.nearest import suggestion
 from listener.rules.table import Table
 
@@ -34,6 +34,7 @@ _TABLES: Mapping[str, type[Table]] = {
     "attestation": Attestation,
     "journal": Journal,
     "http": Http,
+    "proofs": Proofs,
     "logs": Logs,
 }
 _NAMED_TABLES: Mapping[str, type[Table]] = {"chains": Chain, "contracts": Contract}
@@ -70,9 +71,6 @@ def _override(document: Document, parts: list[str], text: str) -> None:
     kind = parts[0].lower()
     if kind == "rules":
         raise UnknownVariable("[[rules]] cannot be set by the environment; write them in the file")
-    if kind in Config.not_yet:
-        document.setdefault(kind, {})  # refused with all the others that are not available yet
-        return
     if kind in _TABLES:
         _set(document.setdefault(kind, {}), _TABLES[kind], parts[1:], text)
     elif kind in _NAMED_TABLES:

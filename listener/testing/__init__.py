@@ -7,7 +7,7 @@ Imported by tests alone, ours and those of whoever writes a task.
 
 from listener.testing.aggregator import FakeAggregator, Fault
 from listener.testing.chain import Emitted, ScriptedBlock, ScriptedChain
-from listener.testing.context import claim_context, context, event
+from listener.testing.context import claim_context, context, event, memory_proofs
 from listener.testing.faults import (
     DIALECTS,
     HttpAnswer,
@@ -39,6 +39,7 @@ __all__ = [
     "event",
     "logs_changed",
     "logs_up_to",
+    "memory_proofs",
     "once",
     "ranges_up_to",
     "refuses_ranges",

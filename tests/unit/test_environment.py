@@ -76,7 +76,7 @@ def test_a_name_that_leads_nowhere_is_an_error(tmp_path: Path, variable: str, me
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
-        ("LISTENER__PROOFS__URL", "http://kubo", "proofs: not available yet"),
+        ("LISTENER__PROOFS__CID_VERSION", "2", "proofs.cid_version: 2 should be 0 or 1"),
         (
             "LISTENER__HTTP__BIND",
             "10.0.0.1",
