@@ -8,7 +8,7 @@ import structlog
 
 from listener import config, memory
 from listener.aggregator import Aggregator
-from listener.app.attester import claims_route
+from listener.app.attester import claims_route, proof_routes
 from listener.app.edges import open_chains, open_sockets
 from listener.app.stage import Stage
 from listener.app.tracers import tracers
@@ -75,7 +75,10 @@ async def build(  # noqa: PLR0913 - what the operator wrote, in three parts, and
         aggregator=aggregator,
         address=signer.address,
         stopping=stopping,
-        more=[claims_route(settings, works, runner.judge) if attests else no_validate_route()],
+        more=[
+            claims_route(settings, works, runner.judge) if attests else no_validate_route(),
+            *proof_routes(settings, proofs),
+        ],
     )
     for name in _read_chains(settings, works):
         # Not in the followers: handlers that are finished after a stop still read over these lines.

@@ -79,7 +79,7 @@ class Config(Table):
             found.append(self.performer.key.get_secret_value().removeprefix("0x"))
         if self.http.token is not None:
             found.append(self.http.token.get_secret_value())
-        return found
+        return [*found, *self.proofs.secrets]
 
     def _chain_name(self, rule: Rule) -> str | None:
         if isinstance(rule.trigger, EventTrigger):

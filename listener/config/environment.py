@@ -121,7 +121,7 @@ def _holds_text(annotation: Any) -> bool:
 
 
 def _holds_secret(model: type[BaseModel], key: str) -> bool:
-    return key in model.model_fields and key in ("key", "url", "token")
+    return key in model.model_fields and key in ("key", "url", "token", "secret")
 
 
 def _as_variable(name: str) -> str:
@@ -134,6 +134,7 @@ def _stack_values(document: Document, environ: Mapping[str, str]) -> Iterator[tu
         yield ("performer", "key"), key
     if url := environ.get("OTHENTIC_CLIENT_RPC_ADDRESS"):
         yield ("aggregator", "url"), url
+    yield from _pinata(document, environ)
     yield from _attestation(document, environ.get("ATTESTATION_CENTER_ADDRESS", ""))
     chains = document.get("chains")
     if not isinstance(chains, dict) or not (text := environ.get("L2_RPC")):
@@ -146,6 +147,19 @@ def _stack_values(document: Document, environ: Mapping[str, str]) -> Iterator[tu
             yield ("chains", name, "endpoints"), [by_id[chain["chain_id"]]]
         elif not by_id and len(chains) == 1:
             yield ("chains", name, "endpoints"), [text]
+
+
+def _pinata(document: Document, environ: Mapping[str, str]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Give the examples' gateway, and their key where proofs are kept at Pinata."""
+    table = document.get("proofs", {})
+    if not isinstance(table, dict) or table.get("backend") == "inline":
+        return
+    if gateway := environ.get("PINATA_GATEWAY"):
+        yield ("proofs", "gateways"), [gateway]
+    key, secret = environ.get("PINATA_API_KEY"), environ.get("PINATA_SECRET_API_KEY")
+    if key and secret and table.get("backend") == "pinata" and "token" not in table:
+        yield ("proofs", "key"), key
+        yield ("proofs", "secret"), secret
 
 
 def _attestation(document: Document, text: str) -> Iterator[tuple[tuple[str, ...], Any]]:

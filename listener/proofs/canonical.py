@@ -6,12 +6,15 @@ floats: two languages write one number differently. It is RFC 8785 but for large
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from listener.errors import ProofError, ProofRejected
 
 MAX_DEPTH = 64  # lists and objects inside each other; no proof needs more, and readers recurse
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)  # possessive, so that no text makes it slow
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _SHOWN = 60  # characters of a key in a message
 
 
@@ -39,16 +42,18 @@ def decode(content: bytes) -> Any:
         ProofRejected: it is no such JSON.
     """
     try:
-        value = json.loads(content.decode(), object_pairs_hook=_once, parse_float=_no_float, parse_constant=_no_float)
+        text = content.decode()
+        _check_brackets(content)
+        value = json.loads(text, object_pairs_hook=_once, parse_float=_no_float, parse_constant=_no_float)
     except UnicodeDecodeError as error:
         raise ProofRejected(f"the proof is not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
         raise ProofRejected(f"the proof is not JSON: {error.msg} at {error.lineno}:{error.colno}") from None
-    except RecursionError:
-        raise ProofRejected(f"the proof is nested deeper than {MAX_DEPTH}") from None
     except ValueError:  # Python reads no integer of thousands of digits
         raise ProofRejected("the proof holds a number of thousands of digits") from None
     _check_depth(value)
+    if "\\u" in text:  # else there can be none
+        _check_surrogates(value)
     return value
 
 
@@ -91,13 +96,35 @@ def _no_float(text: str) -> Any:
     raise ProofRejected(f"the proof holds {text:.30}, which is no exact number")
 
 
+def _check_brackets(content: bytes) -> None:
+    """
+    Refuse a depth that the parser must not be given: it recurses in C, and where a library has raised the interpreter's
+    limit (py_ecc does) thousands of brackets are the end of the process.
+    """
+    brackets = _STRING.sub(b"", content).translate(None, _NO_BRACKETS)
+    for _ in range(MAX_DEPTH):  # each time the innermost pairs go
+        left = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if len(left) == len(brackets):
+            break
+        brackets = left
+    if len(brackets) > MAX_DEPTH:
+        raise ProofRejected(f"the proof is nested deeper than {MAX_DEPTH}")
+
+
 def _check_depth(value: Any) -> None:
     level = [value]
-    for _ in range(MAX_DEPTH + 2):
+    for _ in range(MAX_DEPTH + 1):
         level = [item for each in level for item in _inside(each)]
         if not level:
             return
     raise ProofRejected(f"the proof is nested deeper than {MAX_DEPTH}")
+
+
+def _check_surrogates(value: Any) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ProofRejected("the proof holds half a surrogate pair, which UTF-8 cannot write") from None
 
 
 def _inside(value: Any) -> Iterator[Any]:

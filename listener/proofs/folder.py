@@ -33,6 +33,8 @@ UNFINISHED_S = 3600.0  # what has been so for so long was cut off
 class Folder:
     """The local store: a folder of files, ``ab/bafkrei…ab?``; the two letters keep its folders small."""
 
+    near = True
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._swept = False
@@ -103,6 +105,20 @@ class Folder:
             with contextlib.suppress(OSError):
                 if time.time() - left.stat().st_mtime > UNFINISHED_S:
                     left.unlink()
+
+
+def problem(folder: Path) -> str | None:
+    """Say why no proof could be written into a folder, whether it is there or still to be made; None where one can."""
+    there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+    if not there.is_dir():
+        return f"{folder}: {there} is no folder; name another in [proofs] folder"
+    try:
+        probe = there / f"{UNFINISHED}{secrets.token_hex(8)}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        return f"{folder}: no proof can be written: {error.strerror}; give the daemon's user the right to write"
+    return None
 
 
 def _make(folder: Path) -> None:

@@ -35,6 +35,8 @@ class Remembered:
 class Memory:
     """A backend that is gone with its process: for tests."""
 
+    near = True
+
     def __init__(self) -> None:
         self.kept: dict[str, bytes] = {}  # by the CID's name
 

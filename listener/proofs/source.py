@@ -2,7 +2,12 @@
 
 from typing import Protocol
 
+from listener.errors import ProofUnavailable
 from listener.proofs.cid import Cid
+
+
+class Passing(ProofUnavailable):
+    """It may be over in a moment: the same is asked again."""
 
 
 class Source(Protocol):
@@ -21,6 +26,8 @@ class Source(Protocol):
 
 class Backend(Source, Protocol):
     """Where our own proofs are kept."""
+
+    near: bool  # whether it answers at once, so that nobody else needs to be asked meanwhile
 
     async def keep(self, cid: Cid, content: bytes) -> None:
         """

@@ -10,11 +10,11 @@ from listener.errors import ProofError, ProofNotFound, ProofUnavailable
 from listener.proofs import canonical
 from listener.proofs.cid import Cid, parse
 from listener.proofs.memory import Remembered
-from listener.proofs.source import Backend, Source
+from listener.proofs.source import Backend, Passing, Source
 from listener.proofs.unixfs import cid_of, matches
 
 _again = retry(
-    retry=retry_if_exception_type(ProofUnavailable),
+    retry=retry_if_exception_type(Passing),
     wait=wait_random_exponential(multiplier=0.1, max=2),
     stop=stop_after_attempt(4),
     reraise=True,
@@ -86,26 +86,31 @@ class Store:
             ProofUnavailable: that cannot be said.
         """
         failures: list[ProofError] = []
+        turns = [[self._backend], self._gateways] if self._backend.near else [[self._backend, *self._gateways]]
         try:
             async with asyncio.timeout(self._timeout_s):
-                try:
-                    return await self._verified(self._backend, cid)
-                except (ProofNotFound, ProofUnavailable) as error:
-                    failures.append(error)
-                asked = [asyncio.ensure_future(self._verified(gateway, cid)) for gateway in self._gateways]
-                try:
-                    for answer in asyncio.as_completed(asked):
-                        try:
-                            return await answer
-                        except (ProofNotFound, ProofUnavailable) as error:
-                            failures.append(error)
-                finally:
-                    for each in asked:
-                        each.cancel()
-                    await asyncio.gather(*asked, return_exceptions=True)
+                for sources in turns:
+                    found = await self._first(sources, cid, failures)
+                    if found is not None:
+                        return found
         except TimeoutError:
             failures.append(ProofUnavailable(f"no answer within proofs.timeout_s = {self._timeout_s:g}"))
         raise self._failure(cid, failures)
+
+    async def _first(self, sources: Sequence[Source], cid: Cid, failures: list[ProofError]) -> bytes | None:
+        """Ask all at once, and take the first content; None where nobody gave any, with the reasons in ``failures``."""
+        asked = [asyncio.ensure_future(self._verified(source, cid)) for source in sources]
+        try:
+            for answer in asyncio.as_completed(asked):
+                try:
+                    return await answer
+                except (ProofNotFound, ProofUnavailable) as error:
+                    failures.append(error)
+        finally:
+            for each in asked:
+                each.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+        return None
 
     def _failure(self, cid: Cid, failures: Sequence[ProofError]) -> ProofError:
         """Say what it means that nobody gave it."""

@@ -19,6 +19,7 @@ from listener.testing.faults import (
     ranges_up_to,
     refuses_ranges,
 )
+from listener.testing.ipfs import FakeIpfs
 from listener.testing.node import FakeNode
 from listener.testing.proxy import Proxy
 
@@ -26,6 +27,7 @@ __all__ = [
     "DIALECTS",
     "Emitted",
     "FakeAggregator",
+    "FakeIpfs",
     "FakeNode",
     "Fault",
     "HttpAnswer",
