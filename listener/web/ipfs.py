@@ -26,7 +26,7 @@ def ipfs_route(folder: Folder, max_bytes: int) -> Route:
         try:
             cid = parse(request.match_info["cid"])
         except ProofRejected as error:
-            raise Refused(400, str(error).replace("the proof is", "this is", 1)) from None
+            raise Refused(404, str(error).replace("the proof is", "this is", 1)) from None
         try:
             content = await folder.find(cid, max_bytes)
         except ProofNotFound:
@@ -44,5 +44,5 @@ def ipfs_route(folder: Folder, max_bytes: int) -> Route:
         summary="One proof of the local store, as it was hashed.",
         named=ProofNamed,
         enveloped=False,
-        statuses=(400, 404, 503),
+        statuses=(404, 503),
     )
