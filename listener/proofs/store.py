@@ -1,12 +1,14 @@
 """What ``ctx.proofs`` is: from a value to a CID, and from a CID that an attacker may have chosen to a value."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from listener.errors import ProofError, ProofNotFound, ProofUnavailable
+from listener import metrics
+from listener.errors import ProofError, ProofNotFound, ProofRejected, ProofUnavailable
 from listener.proofs import canonical
 from listener.proofs.cid import Cid, parse
 from listener.proofs.memory import Remembered
@@ -45,25 +47,27 @@ class Store:
 
     async def put(self, proof: Any) -> str:
         """Keep a proof and return its CID; it is on disk, or acknowledged, by then."""
-        cid, content = self.named(proof)
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await _again(self._backend.keep)(cid, content)
-        except TimeoutError:
-            raise ProofUnavailable(
-                f"proof {cid} was not stored within proofs.timeout_s = {self._timeout_s:g}"
-            ) from None
-        self._remembered.add(cid, content)
-        return str(cid)
+        with counted("put"):
+            cid, content = self.named(proof)
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    await _again(self._backend.keep)(cid, content)
+            except TimeoutError:
+                raise ProofUnavailable(
+                    f"proof {cid}: not stored within proofs.timeout_s = {self._timeout_s:g}"
+                ) from None
+            self._remembered.add(cid, content)
+            return str(cid)
 
     async def get(self, text: str) -> Any:
         """Find a proof and return its value."""
-        cid = parse(text)
-        content = self._remembered.get(cid)
-        if content is None:
-            content = await self._found(cid)
-            self._remembered.add(cid, content)
-        return canonical.decode(content)
+        with counted("get"):
+            cid = parse(text)
+            content = self._remembered.get(cid)
+            if content is None:
+                content = await self._found(cid)
+                self._remembered.add(cid, content)
+            return canonical.decode(content)
 
     def named(self, proof: Any) -> tuple[Cid, bytes]:
         """
@@ -127,6 +131,21 @@ class Store:
         if not matches(content, cid):
             raise ProofNotFound(f"{source} gave what does not match the CID")
         return content
+
+
+@contextmanager
+def counted(call: str) -> Iterator[None]:
+    """Count what comes of a call: ``put`` or ``get``."""
+    outcome = "ok"
+    try:
+        yield
+    except ProofError as error:
+        outcome = "rejected" if isinstance(error, ProofRejected) else "refused"
+        if isinstance(error, ProofUnavailable):
+            outcome = "unavailable"
+        raise
+    finally:
+        metrics.proofs.labels(call, outcome).inc()
 
 
 class LookUp:
