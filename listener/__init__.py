@@ -1,5 +1,18 @@
 """The names that a task module may import; everything else is inside and may move."""
 
+from listener.errors import ProofError, ProofNotFound, ProofRejected, ProofUnavailable
 from listener.model import Claim, ClaimContext, Event, TaskContext, TaskResult, Trigger, Verdict
 
-__all__ = ["Claim", "ClaimContext", "Event", "TaskContext", "TaskResult", "Trigger", "Verdict"]
+__all__ = [
+    "Claim",
+    "ClaimContext",
+    "Event",
+    "ProofError",
+    "ProofNotFound",
+    "ProofRejected",
+    "ProofUnavailable",
+    "TaskContext",
+    "TaskResult",
+    "Trigger",
+    "Verdict",
+]

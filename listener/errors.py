@@ -10,6 +10,8 @@ Every error of the project, sorted by what is to be done about it.
                    ├─ ChainHalted            the chain left us: that chain waits, the others go on
                    ├─ TransientError         try again: ChainUnavailable, AggregatorUnavailable, AggregatorDeclined,
                    │                        Overtaken
+                   ├─ ProofError             execute or judge again: ProofUnavailable. One kind of it is the claim's own
+                   │                        fault, and a validator rejects it: ProofRejected, ProofNotFound
                    ├─ HandlerFailed          execute again, then Task → failed, go on: HandlerTimeout, BadTaskResult,
                    │                        BadBody
                    ├─ ElectionFailed         whose turn it is cannot be known now: try again, it is no attempt
@@ -77,6 +79,22 @@ class AggregatorUnavailable(TransientError):
 
 class AggregatorDeclined(TransientError):
     """The aggregator answered with an error for this task that may pass."""
+
+
+class ProofError(ListenerError):
+    """A proof could not be stored, or not be read."""
+
+
+class ProofUnavailable(ProofError):
+    """Nobody could be asked, or not everybody answered: it may be there, and a validator is *unsure*."""
+
+
+class ProofRejected(ProofError):
+    """What the proof names is no proof: no CID, not what its CID says, or not JSON. A validator rejects it."""
+
+
+class ProofNotFound(ProofRejected):
+    """All who were asked answered that they have it not, or gave something else."""
 
 
 class HandlerFailed(ListenerError):

@@ -145,6 +145,12 @@ self_checks = _counter(
     ("rule", "verdict"),
 )
 
+proofs = _counter(
+    "listener_proofs",
+    "Proofs that were put or got, by what came of it: ok, rejected (no proof), unavailable, refused (never kept so).",
+    ("call", "outcome"),
+)
+
 # The journal. What waits in it is measured every ten seconds; where daemons share one, each measures the whole.
 tasks_open = _gauge("listener_tasks_open", f"Tasks that are in a state now: {', '.join(OPEN)}.", ("rule", "state"))
 outbox_age_seconds = _gauge("listener_outbox_age_seconds", "Age of the oldest task that is ready and not taken yet.")

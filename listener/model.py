@@ -223,6 +223,31 @@ class ChainReader(Protocol):
         ...
 
 
+class Proofs(Protocol):
+    """Stores proofs and finds them again."""
+
+    async def put(self, proof: Any) -> str:
+        """
+        Store JSON without floats and return what it goes by: a CID, or its own text where it is stored nowhere.
+
+        In ``validate`` nothing is stored: the same text comes back, to be compared.
+
+        Raises:
+            ProofError: it cannot be written as JSON, or could not be stored.
+        """
+        ...
+
+    async def get(self, cid: str) -> Any:
+        """
+        Return what was stored, verified against its CID, whoever served it.
+
+        Raises:
+            ProofRejected: it names no proof; a validator rejects it.
+            ProofUnavailable: it could not be read; let through, it means *unsure*.
+        """
+        ...
+
+
 class Finder(Protocol):
     """Finds a rule's triggers again."""
 
@@ -243,6 +268,7 @@ class TaskContext(Generic[SettingsT]):
     http: "aiohttp.ClientSession"
     log: "FilteringBoundLogger"
     reader: ChainReader
+    proofs: Proofs
     ends_at: float = field(default=float("inf"))  # on time.monotonic()
 
     @property
@@ -303,5 +329,6 @@ class ClaimContext(TaskContext[SettingsT]):
             http=self.http,
             log=self.log,
             reader=self.reader,
+            proofs=self.proofs,
             ends_at=self.ends_at,
         )

@@ -12,9 +12,10 @@ from listener.app.works import works_of
 from listener.errors import ConfigError
 from listener.handlers import Handler
 from listener.model import Claim, Judgement
+from listener.proofs import Opened, opened
 from listener.rules.matcher import Matcher
 from listener.runner import Judge, Work
-from listener.web import Route, Server, attester_routes, validate_route
+from listener.web import Route, Server, attester_routes, ipfs_route, validate_route
 
 
 async def attend(
@@ -24,7 +25,8 @@ async def attend(
     memory.bound_recursion()
     sockets = open_sockets(settings.http, edges)
     chains = await open_chains(settings, edges)
-    works = works_of(settings, matchers, handlers, chains)
+    proofs = opened(settings.proofs)
+    works = works_of(settings, matchers, handlers, chains, proofs)
     judge = Judge()
     own = {work.chain for work in works if work.handler.validate is not None}
     stopping = asyncio.Event()
@@ -32,11 +34,16 @@ async def attend(
         settings=settings,
         chains=[chain for name, chain in chains.items() if name in own],
         stopping=stopping,
-        more=[claims_route(settings, works, judge.judge)],
+        more=[claims_route(settings, works, judge.judge), *proof_routes(settings, proofs)],
     )
     for name in own:
         await edges.enter_async_context(chains[name].attended())
     return [judge, Server(settings.http, *sockets, routes, stopping)]
+
+
+def proof_routes(settings: config.Config, opened: Opened) -> list[Route]:
+    """Serve the proofs that are kept as files."""
+    return [] if opened.folder is None else [ipfs_route(opened.folder, settings.proofs.max_bytes)]
 
 
 def claims_route(

@@ -8,7 +8,7 @@ import structlog
 
 from listener import config, memory
 from listener.aggregator import Aggregator
-from listener.app.attester import claims_route
+from listener.app.attester import claims_route, proof_routes
 from listener.app.edges import open_chains, open_sockets
 from listener.app.stage import Stage
 from listener.app.tracers import tracers
@@ -22,6 +22,7 @@ from listener.handlers import Handler
 from listener.journal import Journal
 from listener.journal.keeper import Keeper
 from listener.journal.readings import Readings
+from listener.proofs import opened
 from listener.pulse import Pulse
 from listener.rules.matcher import Matcher
 from listener.runner import Runner, Work
@@ -52,7 +53,8 @@ async def build(  # noqa: PLR0913 - what the operator wrote, in three parts, and
     sockets = open_sockets(settings.http, edges)  # before anything is written: a port that is taken ends the start
     await _take_up(journal, settings, resume_at)
     chains = await open_chains(settings, edges)
-    works = works_of(settings, matchers, handlers, chains)
+    proofs = opened(settings.proofs)
+    works = works_of(settings, matchers, handlers, chains, proofs)
     aggregator = Aggregator(
         settings.aggregator.url.get_secret_value(),
         settings.aggregator.url.redacted,
@@ -73,7 +75,10 @@ async def build(  # noqa: PLR0913 - what the operator wrote, in three parts, and
         aggregator=aggregator,
         address=signer.address,
         stopping=stopping,
-        more=[claims_route(settings, works, runner.judge) if attests else no_validate_route()],
+        more=[
+            claims_route(settings, works, runner.judge) if attests else no_validate_route(),
+            *proof_routes(settings, proofs),
+        ],
     )
     for name in _read_chains(settings, works):
         # Not in the followers: handlers that are finished after a stop still read over these lines.

@@ -9,12 +9,17 @@ from listener.chains import Chain, Finder, Reader
 from listener.handlers import Handler
 from listener.journal import CatchUp, RuleFacts
 from listener.model import TaskContext
+from listener.proofs import Opened
 from listener.rules.matcher import Matcher
 from listener.runner import Work
 
 
 def works_of(
-    settings: config.Config, matchers: Sequence[Matcher], handlers: Mapping[str, Handler], chains: Mapping[str, Chain]
+    settings: config.Config,
+    matchers: Sequence[Matcher],
+    handlers: Mapping[str, Handler],
+    chains: Mapping[str, Chain],
+    opened: Opened,
 ) -> list[Work]:
     """Make a Work of each rule, in the order of the file."""
     loop = asyncio.get_running_loop()
@@ -34,6 +39,8 @@ def works_of(
                 chain_id=chain.chain_id,
                 reader=Reader(chain, loop),
                 finder=Finder(chain, by_rule.get(rule.name), loop),
+                proofs=opened.proofs,
+                looked_up=opened.looked_up,
                 elect=elect.get(rule.name),
             )
         )

@@ -13,6 +13,7 @@ from listener.errors import ConfigError, JournalError
 from listener.handlers import handler
 from listener.handlers import load as load_handlers
 from listener.journal.health import look
+from listener.proofs.folder import problem as folder_problem
 from listener.rules.triggers import BlockTrigger, EpochTrigger
 from listener.signing import Signer
 
@@ -28,7 +29,7 @@ class Finding:
     """What one check found."""
 
     status: Literal["ok", "warning", "failed"]
-    check: str  # config | key | journal | rule | handler
+    check: str  # config | key | journal | proofs | rule | handler
     detail: str
     remedy: str | None = None  # of a warning or a failure, where its message has one
 
@@ -66,6 +67,7 @@ def findings(
     if performs:
         yield from _key(path, environ, config)
         yield from _journal(config)
+    yield from _proofs(path, environ, config, performs=performs)
     if not config.rules:
         yield Finding(FAILED, "rule", "there are no rules, so there is nothing to run", "write a [[rules]] block")
     for rule in config.rules:
@@ -86,7 +88,30 @@ def _key(path: Path, environ: Mapping[str, str], config: Config) -> Iterator[Fin
         load(path, environ)  # again, for what it says about the key
     except ConfigError as error:
         for line in str(error).splitlines():
-            yield Finding.of(WARNING, "key", line)
+            if not line.startswith(f"{path}: proofs"):
+                yield Finding.of(WARNING, "key", line)
+
+
+def _proofs(path: Path, environ: Mapping[str, str], config: Config, *, performs: bool) -> Iterator[Finding]:
+    """Look whether proofs can be kept; silent where nothing is written of them and nothing is wrong."""
+    proofs = config.proofs
+    if performs and proofs.backend == "pinata" and not proofs.pinata_headers:
+        try:
+            load(path, environ)  # again, for what it says about the key
+        except ConfigError as error:
+            for line in str(error).splitlines():
+                if line.startswith(f"{path}: proofs"):
+                    yield Finding.of(WARNING, "proofs", line)
+        return
+    if performs and proofs.backend == "local":
+        problem = folder_problem(proofs.folder)
+        if problem is not None:
+            yield Finding.of(FAILED, "proofs", problem)
+            return
+    if proofs.model_fields_set:
+        place = {"local": str(proofs.folder), "inline": "in the task itself"}.get(proofs.backend)
+        gateways = ", ".join(url.redacted for url in proofs.gateways) or "none"
+        yield Finding(OK, "proofs", f"{proofs.backend}: {place or proofs.service.redacted}; gateways: {gateways}")
 
 
 def _journal(config: Config) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from listener.config.load import load
 from listener.config.logs import Logs
 from listener.config.matchers import matcher, matchers
 from listener.config.performer import Performer
+from listener.config.proofs import Proofs
 from listener.config.rule import Rule
 from listener.config.traces import trace_secrets, traces_wanted
 from listener.config.url import Url
@@ -25,6 +26,7 @@ __all__ = [
     "Journal",
     "Logs",
     "Performer",
+    "Proofs",
     "Rule",
     "Url",
     "load",

@@ -1,7 +1,7 @@
 """``config.toml`` as one immutable value, refused as a whole when its parts do not fit together."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import Field, ValidationInfo, model_validator
 
@@ -14,6 +14,7 @@ from listener.config.http import Http
 from listener.config.journal import Journal
 from listener.config.logs import Logs
 from listener.config.performer import Performer
+from listener.config.proofs import Proofs
 from listener.config.rule import Rule
 from listener.config.surroundings import Surroundings
 from listener.config.trigger import HttpTrigger
@@ -27,8 +28,6 @@ _NAMED = ("chains", "contracts")  # tables whose name is in the header
 class Config(Table):
     """Everything that the operator wrote."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset({"proofs"})
-
     performer: Performer | None = None  # None where there are no rules, or nobody performs them
     chains: Mapping[str, Chain] = Field(default_factory=dict)
     contracts: Mapping[str, Contract] = Field(default_factory=dict)
@@ -36,6 +35,7 @@ class Config(Table):
     attestation: Attestation | None = None
     journal: Journal
     http: Http
+    proofs: Proofs
     logs: Logs
     rules: tuple[Rule, ...] = Field(default=(), strict=False)
 
@@ -46,7 +46,7 @@ class Config(Table):
         if not isinstance(data, Mapping):
             return data
         named = {kind: _named(kind, data[kind]) for kind in _NAMED if isinstance(data.get(kind), Mapping)}
-        return {"journal": {}, "http": {}, "logs": {}, **data, **named}
+        return {"journal": {}, "http": {}, "proofs": {}, "logs": {}, **data, **named}
 
     @model_validator(mode="after")
     def _fits_together(self, info: ValidationInfo) -> "Config":
@@ -79,7 +79,7 @@ class Config(Table):
             found.append(self.performer.key.get_secret_value().removeprefix("0x"))
         if self.http.token is not None:
             found.append(self.http.token.get_secret_value())
-        return found
+        return [*found, *self.proofs.secrets]
 
     def _chain_name(self, rule: Rule) -> str | None:
         if isinstance(rule.trigger, EventTrigger):

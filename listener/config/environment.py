@@ -18,12 +18,12 @@ from pydantic import BaseModel, Secret, SecretStr
 from listener.config.aggregator import Aggregator
 from listener.config.attestation import Attestation
 from listener.config.chain import Chain
-from listener.config.config import Config
 from listener.config.contract import Contract
 from listener.config.http import Http
 from listener.config.journal import Journal
 from listener.config.logs import Logs
 from listener.config.performer import Performer
+from listener.config.proofs import Proofs
 from listener.rules.nearest import suggestion
 from listener.rules.table import Table
 
@@ -34,6 +34,7 @@ _TABLES: Mapping[str, type[Table]] = {
     "attestation": Attestation,
     "journal": Journal,
     "http": Http,
+    "proofs": Proofs,
     "logs": Logs,
 }
 _NAMED_TABLES: Mapping[str, type[Table]] = {"chains": Chain, "contracts": Contract}
@@ -70,9 +71,6 @@ def _override(document: Document, parts: list[str], text: str) -> None:
     kind = parts[0].lower()
     if kind == "rules":
         raise UnknownVariable("[[rules]] cannot be set by the environment; write them in the file")
-    if kind in Config.not_yet:
-        document.setdefault(kind, {})  # refused with all the others that are not available yet
-        return
     if kind in _TABLES:
         _set(document.setdefault(kind, {}), _TABLES[kind], parts[1:], text)
     elif kind in _NAMED_TABLES:
@@ -123,7 +121,7 @@ def _holds_text(annotation: Any) -> bool:
 
 
 def _holds_secret(model: type[BaseModel], key: str) -> bool:
-    return key in model.model_fields and key in ("key", "url", "token")
+    return key in model.model_fields and key in ("key", "url", "token", "secret")
 
 
 def _as_variable(name: str) -> str:
@@ -136,6 +134,7 @@ def _stack_values(document: Document, environ: Mapping[str, str]) -> Iterator[tu
         yield ("performer", "key"), key
     if url := environ.get("OTHENTIC_CLIENT_RPC_ADDRESS"):
         yield ("aggregator", "url"), url
+    yield from _pinata(document, environ)
     yield from _attestation(document, environ.get("ATTESTATION_CENTER_ADDRESS", ""))
     chains = document.get("chains")
     if not isinstance(chains, dict) or not (text := environ.get("L2_RPC")):
@@ -148,6 +147,19 @@ def _stack_values(document: Document, environ: Mapping[str, str]) -> Iterator[tu
             yield ("chains", name, "endpoints"), [by_id[chain["chain_id"]]]
         elif not by_id and len(chains) == 1:
             yield ("chains", name, "endpoints"), [text]
+
+
+def _pinata(document: Document, environ: Mapping[str, str]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Give the examples' gateway, and their key where proofs are kept at Pinata."""
+    table = document.get("proofs", {})
+    if not isinstance(table, dict) or table.get("backend") == "inline":
+        return
+    if gateway := environ.get("PINATA_GATEWAY"):
+        yield ("proofs", "gateways"), [gateway]
+    key, secret = environ.get("PINATA_API_KEY"), environ.get("PINATA_SECRET_API_KEY")
+    if key and secret and table.get("backend") == "pinata" and "token" not in table:
+        yield ("proofs", "key"), key
+        yield ("proofs", "secret"), secret
 
 
 def _attestation(document: Document, text: str) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-_SECRET_KEYS = frozenset({"key", "token", "url", "endpoints", "env", "file"})
+_SECRET_KEYS = frozenset({"key", "token", "secret", "url", "endpoints", "gateways", "env", "file"})
 _SECRET_TEXT = re.compile(r"://|[0-9a-fA-F]{40}")  # a URL, or digits as long as an address or a key
 _LONGEST_SHOWN = 60
 _TYPES = frozenset({"block", "epoch", "event", "schedule", "http", "round_robin", "fixed", "custom"})

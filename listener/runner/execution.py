@@ -20,7 +20,7 @@ from listener.config import Hold, Rule
 from listener.errors import BadTaskResult, ElectionFailed, HandlerFailed, HandlerTimeout
 from listener.handlers import Handler, read_body
 from listener.journal import Claimed
-from listener.model import ChainReader, Finder, TaskContext, TaskResult, Trigger
+from listener.model import ChainReader, Finder, Proofs, TaskContext, TaskResult, Trigger
 from listener.rules.abi import UndecodableLog
 from listener.rules.matcher import Matcher
 from listener.runner.calling import STOPPING, described, run
@@ -43,6 +43,8 @@ class Work:
     chain_id: int
     reader: ChainReader
     finder: Finder
+    proofs: Proofs  # of an execution
+    looked_up: Proofs  # of a judgement: it stores nothing
     elect: Callable[[TaskContext[Any]], Awaitable[str]] | None = None  # None: every task is ours
 
     @property
@@ -103,6 +105,7 @@ async def _call(task: Claimed, work: Work, http: aiohttp.ClientSession, performe
         http=http,
         log=log.bind(rule=task.rule, task=task.id),
         reader=work.reader,
+        proofs=work.proofs,
         ends_at=time.monotonic() + rule.timeout_s,
     )
     timer = asyncio.timeout(rule.timeout_s)

@@ -112,6 +112,7 @@ def _context(
         http=http,
         log=log.bind(rule=work.rule.name, claim=claim.key),
         reader=work.reader,
+        proofs=work.looked_up,
         ends_at=time.monotonic() + work.rule.timeout_s,
         claim=claim,
         finder=work.finder,

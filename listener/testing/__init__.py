@@ -7,7 +7,7 @@ Imported by tests alone, ours and those of whoever writes a task.
 
 from listener.testing.aggregator import FakeAggregator, Fault
 from listener.testing.chain import Emitted, ScriptedBlock, ScriptedChain
-from listener.testing.context import claim_context, context, event
+from listener.testing.context import claim_context, context, event, memory_proofs
 from listener.testing.faults import (
     DIALECTS,
     HttpAnswer,
@@ -19,6 +19,7 @@ from listener.testing.faults import (
     ranges_up_to,
     refuses_ranges,
 )
+from listener.testing.ipfs import FakeIpfs
 from listener.testing.node import FakeNode
 from listener.testing.proxy import Proxy
 
@@ -26,6 +27,7 @@ __all__ = [
     "DIALECTS",
     "Emitted",
     "FakeAggregator",
+    "FakeIpfs",
     "FakeNode",
     "Fault",
     "HttpAnswer",
@@ -39,6 +41,7 @@ __all__ = [
     "event",
     "logs_changed",
     "logs_up_to",
+    "memory_proofs",
     "once",
     "ranges_up_to",
     "refuses_ranges",

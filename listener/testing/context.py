@@ -18,6 +18,8 @@ from eth_utils.address import to_checksum_address
 from hexbytes import HexBytes
 
 from listener.model import Block, Claim, ClaimContext, Event, Log, Occasion, Scope, TaskContext, Trigger
+from listener.proofs import LookUp, Store
+from listener.proofs.memory import Memory
 
 SettingsT = TypeVar("SettingsT")
 
@@ -71,6 +73,7 @@ def context(  # noqa: PLR0913 - one for each thing that a context holds
     performer: str | None = PERFORMER,
     http: aiohttp.ClientSession | None = None,
     w3: Any = None,
+    proofs: Store | None = None,
     attempt: int = 1,
     timeout_s: float = 30,
 ) -> TaskContext[SettingsT]:
@@ -80,7 +83,9 @@ def context(  # noqa: PLR0913 - one for each thing that a context holds
     ``settings`` is an instance of the module's ``Settings``. A block hash that is not given is one of the number's own,
     a timestamp (Unix seconds) counts a second a block, and ``due`` (aware) is that time. ``w3`` is what ``ctx.w3`` and
     every ``ctx.at(…)`` give. A task that asks for ``http`` or ``w3`` and was given none fails with a word on how to
-    give it. ``ctx.deadline`` counts down from ``timeout_s``.
+    give it. ``ctx.proofs`` is a store in memory, of the whole process: what one context puts the others get, by the
+    CIDs that a daemon gives too; ``proofs=memory_proofs()`` is an empty one. ``ctx.deadline`` counts down from
+    ``timeout_s``.
     """
     hash_ = HexBytes(_digest(f"block {block_number} of chain {chain_id}") if block_hash is None else block_hash)
     timestamp = GENESIS_TIME + block_number if block_timestamp is None else block_timestamp
@@ -105,6 +110,7 @@ def context(  # noqa: PLR0913 - one for each thing that a context holds
         http=cast("aiohttp.ClientSession", _NotGiven("http") if http is None else http),
         log=structlog.get_logger().bind(rule=rule),
         reader=_Reader(_NotGiven("w3") if w3 is None else w3),
+        proofs=_PROOFS if proofs is None else proofs,
         ends_at=time.monotonic() + timeout_s,
     )
 
@@ -119,6 +125,7 @@ def claim_context(  # noqa: PLR0913 - one for each thing that a context holds
     found: Iterable[TaskContext[Any]] = (),
     http: aiohttp.ClientSession | None = None,
     w3: Any = None,
+    proofs: Store | None = None,
     performer: str | None = None,
     timeout_s: float = 30,
 ) -> ClaimContext[SettingsT]:
@@ -138,10 +145,19 @@ def claim_context(  # noqa: PLR0913 - one for each thing that a context holds
         http=cast("aiohttp.ClientSession", _NotGiven("http") if http is None else http),
         log=structlog.get_logger().bind(rule=rule),
         reader=_Reader(_NotGiven("w3") if w3 is None else w3),
+        proofs=LookUp(_PROOFS if proofs is None else proofs),
         ends_at=time.monotonic() + timeout_s,
         claim=claim,
         finder=_Finder([each.trigger for each in found]),
     )
+
+
+def memory_proofs(*, cid_version: int = 1) -> Store:
+    """Make an empty proof store in memory."""
+    return Store(Memory(), cid_version=cid_version, timeout_s=10, max_bytes=2**20)
+
+
+_PROOFS = memory_proofs()
 
 
 class _Finder:

@@ -3,6 +3,7 @@
 from listener.web.door import listen
 from listener.web.envelope import Refused, envelope, refusal
 from listener.web.execute import Executable
+from listener.web.ipfs import ipfs_route
 from listener.web.route import Route
 from listener.web.routes import attester_routes, performer_routes
 from listener.web.server import Server
@@ -15,6 +16,7 @@ __all__ = [
     "Server",
     "attester_routes",
     "envelope",
+    "ipfs_route",
     "listen",
     "no_validate_route",
     "performer_routes",

@@ -152,7 +152,7 @@ def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str], monkeypat
 def test_a_configuration_that_cannot_be_read_ends_the_check(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Path("config.toml").write_text("[proofs]\n[aggregatr]\n")
+    Path("config.toml").write_text("[performer]\nkeystore = 1\n[http]\nbnid = 1\n")
     ran = Ran(capsys, monkeypatch, "--offline")
     assert ran.code == 2
     assert len(ran.out.splitlines()) == len(ran.err.splitlines()) + 1 == 3  # one of them has a remedy below it

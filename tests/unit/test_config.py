@@ -297,7 +297,9 @@ def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
 
 
 def test_an_empty_file_is_a_configuration_without_rules(write: Write) -> None:
-    assert load(write(""), {}) == Config(journal={"url": f"sqlite:///{write('').parent}/listener.db"}, logs={})
+    folder = write("").parent
+    journal, proofs = {"url": f"sqlite:///{folder}/listener.db"}, {"folder": f"{folder}/proofs"}
+    assert load(write(""), {}) == Config(journal=journal, proofs=proofs, logs={})
 
 
 def test_a_journal_in_a_file_leaves_psycopg_alone(tmp_path: Path) -> None:

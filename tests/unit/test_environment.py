@@ -76,7 +76,7 @@ def test_a_name_that_leads_nowhere_is_an_error(tmp_path: Path, variable: str, me
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
-        ("LISTENER__PROOFS__URL", "http://kubo", "proofs: not available yet"),
+        ("LISTENER__PROOFS__CID_VERSION", "2", "proofs.cid_version: 2 should be 0 or 1"),
         (
             "LISTENER__HTTP__BIND",
             "10.0.0.1",
@@ -178,3 +178,18 @@ def test_an_rpc_that_is_for_none_of_the_chains_fills_nothing(tmp_path: Path, val
 def test_variables_for_a_table_that_is_none_do_not_hide_the_error(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match="3 should be a table"):
         loaded(tmp_path, text, {"PRIVATE_KEY_PERFORMER": KEY, "L2_RPC": "https://rpc"})
+
+
+def test_the_names_of_the_examples_give_gateway_and_keys_of_pinata(tmp_path: Path) -> None:
+    environ = {
+        "PINATA_GATEWAY": "https://x.example/ipfs/",
+        "PINATA_API_KEY": "key-12345",
+        "PINATA_SECRET_API_KEY": "s" * 9,
+    }
+    proofs = loaded(tmp_path, CHAIN, environ).proofs
+    assert [url.get_secret_value() for url in proofs.gateways] == ["https://x.example/ipfs/"]
+    assert proofs.pinata_headers == {}  # nothing is kept there
+    proofs = loaded(tmp_path, CHAIN + '[proofs]\nbackend = "pinata"\n', environ).proofs
+    assert proofs.pinata_headers == {"pinata_api_key": "key-12345", "pinata_secret_api_key": "s" * 9}
+    written = CHAIN + '[proofs]\nbackend = "inline"\n'
+    assert loaded(tmp_path, written, environ).proofs.gateways == ()

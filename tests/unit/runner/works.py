@@ -12,10 +12,13 @@ from world import ASKED, CHAIN, CHAIN_ID, SIGNER, World, block, fired
 from listener.config import Hold, Rule
 from listener.handlers import Handler
 from listener.model import TaskContext, TaskResult
+from listener.proofs import LookUp, Store
+from listener.proofs.memory import Memory
 from listener.rules.matcher import Matcher
 from listener.runner import Runner, Work
 
 Context = TaskContext[Any]
+PROOFS = Store(Memory(), cid_version=1, timeout_s=10, max_bytes=2**20)
 
 
 class Reader:
@@ -41,6 +44,8 @@ def asked_work(execute: Callable[..., Any], body: type[BaseModel] | None = None)
         chain_id=CHAIN_ID,
         reader=Reader(),
         finder=Reader(),
+        proofs=PROOFS,
+        looked_up=LookUp(PROOFS),
     )
 
 
@@ -69,6 +74,8 @@ def work(
         chain_id=CHAIN_ID,
         reader=Reader(),
         finder=Reader(),
+        proofs=PROOFS,
+        looked_up=LookUp(PROOFS),
     )
 
 
