@@ -1,6 +1,9 @@
 # Every target makes what it needs: the Python environment in .venv, anvil and the Solidity compiler in node_modules.
 # Set-up speaks on stderr, so that stdout carries the result alone; the second run finds it all done.
 
+# Tests start hundreds of processes: where an environment forbids to keep what is compiled, each of them compiles it all.
+export PYTHONDONTWRITEBYTECODE :=
+
 PYTHON ?= python3
 BIN := .venv/bin
 PYTHON_READY := .venv/.ready

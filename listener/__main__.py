@@ -1,5 +1,6 @@
 """``python -m listener``: the same as the console script."""
 
+import gc
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ def main() -> None:
     if sys.argv[1:2] == ["run"]:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: os._exit(0))  # the daemon's loop puts its own in their place
+        gc.disable()  # modules leave no garbage, and looking for it takes a tenth of a start; memory.freeze ends this
     from listener.cli import main as run_command_line  # noqa: PLC0415 - takes seconds on a busy machine
 
     run_command_line()

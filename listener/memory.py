@@ -42,16 +42,17 @@ def share_one_heap() -> None:
 
 
 def freeze() -> None:
-    """Take all that exists by now out of the garbage collector's way: it lives as long as the process."""
+    """Take all that exists by now out of the garbage collector's way, which may be off, and let it work from now on."""
+    gc.enable()
     gc.collect()
     gc.freeze()
 
 
 def bound_recursion() -> None:
     """
-    Put the interpreter's own limit back where a library has raised it. Call it when all is imported.
+    Put the interpreter's own limit back where a library has raised it. Call it when all is imported, and after web3.
 
-    py_ecc, which eth-account imports, sets 100,000: a handler that calls itself without end would hold the interpreter
-    for two seconds at each attempt, and all stages with it, or overrun the stack where C code is in between.
+    py_ecc, which web3 and eth-account import, sets 100,000: a handler that calls itself without end would hold the
+    interpreter for two seconds at each attempt, and all stages with it, or overrun the stack where C code lies between.
     """
     sys.setrecursionlimit(RECURSION)

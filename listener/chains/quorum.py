@@ -78,7 +78,12 @@ class Quorum:
         return votes
 
     async def heads(self, tag: str) -> int | None:
-        """Return the highest number that enough endpoints have reached under a tag; None where they know none."""
+        """
+        Return the highest number that enough endpoints have reached under a tag; None where they know none.
+
+        All that are well are asked. One that rests, or is short of turns, would hold up the walk, and is asked only
+        where they are too few.
+        """
         numbers: list[int] = []
         failures: list[ChainUnavailable] = []
 
@@ -91,11 +96,15 @@ class Quorum:
             if found is not None:
                 numbers.append(found.number)
 
-        async with asyncio.TaskGroup() as group:
-            for member in self._pool.candidates(critical=True):
-                group.create_task(one(member))
-        if len(numbers) >= self.size:
-            return sorted(numbers, reverse=True)[self.size - 1]
+        now = time.monotonic()
+        members = list(self._pool.candidates(critical=True))
+        well = [member for member in members if member.ready(now)]
+        for part in (well, [member for member in members if member not in well]):
+            async with asyncio.TaskGroup() as group:
+                for member in part:
+                    group.create_task(one(member))
+            if len(numbers) >= self.size:
+                return sorted(numbers, reverse=True)[self.size - 1]
         if failures:
             raise failures[0]
         return None

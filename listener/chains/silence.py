@@ -40,8 +40,9 @@ class Silence:
         self.told: int | None = None  # the newest block that the line told of
 
     def opened(self, now: float) -> None:
-        """Begin anew with a line that was just opened."""
+        """Begin anew with a line that was just opened: what came while there was none, it need not have told of."""
         self._since = now
+        self.told = None
 
     def heard(self, number: int, now: float) -> None:
         """Take note of a head."""

@@ -8,6 +8,7 @@ daemon holds only its own parts in memory.
 import sys
 
 import typer
+from typer._click.exceptions import NoArgsIsHelpError, UsageError  # typer has no public names for them
 
 from listener.cli import chains, check, demo, devnet, incidents, journal, later, run, status, tasks
 from listener.errors import ConfigError, ListenerError, expected_fault
@@ -29,7 +30,13 @@ for group in (run, check, demo, devnet, tasks, chains, incidents, journal, statu
 def main() -> None:
     """Run the command line; one line on stderr for every expected error, never a traceback for a user's mistake."""
     try:
-        app()
+        sys.exit(app(prog_name="listener", standalone_mode=False))
+    except NoArgsIsHelpError as missing:
+        missing.show()
+        sys.exit(EXIT_CONFIG)
+    except UsageError as misused:
+        typer.echo(_in_one_line(misused), err=True)
+        sys.exit(EXIT_CONFIG)
     except (ListenerError, BaseExceptionGroup) as raised:
         error = expected_fault(raised)
         if error is None:
@@ -38,3 +45,9 @@ def main() -> None:
         sys.exit(EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAULT)
     except KeyboardInterrupt:
         sys.exit(EXIT_FAULT)
+
+
+def _in_one_line(misused: UsageError) -> str:
+    command = "listener" if misused.ctx is None else misused.ctx.command_path
+    said = " ".join(misused.format_message().split()).rstrip(".")
+    return f"listener: {said[:1].lower()}{said[1:]}; see `{command} --help`"

@@ -148,8 +148,8 @@ class Runner:
         hold = work.hold
         if work.matcher is None:
             return None  # no block made them, so none can leave with them
-        if work.chain not in self._journal.looked:
-            return -1  # blocks may have left the chain while nobody looked: nothing is signed for those
+        if self._is_in_doubt(work):
+            return -1
         if hold == Hold():
             return None
         frontier = self._journal.frontiers.get(work.chain)
@@ -159,6 +159,10 @@ class Runner:
         if hold.finality is not None:
             return frontier.safe if hold.finality == "safe" else frontier.final
         return cursor.number - hold.confirmations
+
+    def _is_in_doubt(self, work: Work) -> bool:
+        """Say whether blocks may have left the chain of which nobody knows yet: nothing is signed for those."""
+        return work.matcher is not None and work.chain not in self._journal.looked
 
     async def _wait(self) -> None:
         """Wait until there is news, a slot, or a retry that is due."""
@@ -219,12 +223,12 @@ class Runner:
                 (signed if isinstance(item, Signed) else ended).append(item)  # type: ignore[arg-type]
             if traces.notebook is not None:
                 note_execution(traces.notebook, outcomes, begun)
-            if ended:
-                self._report(ended, await self._journal.end(ended))
-            if signed:
+            if signed:  # at once: no halt comes between what was judged and this
                 self._report_lost(signed, await self._journal.sign(signed))
                 if traces.notebook is not None:
                     note_signing(traces.notebook, signed, begun)
+            if ended:
+                self._report(ended, await self._journal.end(ended))
             for outcome in outcomes:
                 self._in_hand.discard(outcome.task)
             self._wake.set()
@@ -235,6 +239,10 @@ class Runner:
         work = self._works[task.rule]
         if failure is None:
             self._unread.discard(task.rule)
+        if self._is_in_doubt(work):
+            reason = f"chain {work.chain} halted while it was executed: it is executed again when the chain goes on"
+            log.info("result.discarded", task=task.id, rule=task.rule, reason=reason)
+            return Ended(task, State.PENDING, reason, uncounted=True)
         if failure is None and outcome.result is None:
             return Ended(task, State.SKIPPED, outcome.skipped)
         if failure is None and outcome.result is not None:

@@ -6,6 +6,7 @@ is ready when nothing stands between a block and the aggregator.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from listener.web.envelope import envelope
 from listener.web.route import Route
 
 FRESH_S = 5.0  # what was found is said again for so long: who asks often opens no connections
+ANSWER_S = 2.0  # for a chain to answer the first time
+NEVER = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +121,18 @@ def _fault(chain: Chain, journal: Journal, max_lag_s: float, lag: int | None, la
 
 
 def reading_check(chain: Chain, max_lag_s: float) -> Check:
-    """Check that a chain can be read, where nobody follows it."""
+    """Check that a chain can be read, where nobody follows it: as long as it has told nothing, it is asked."""
+    lock = asyncio.Lock()
+    asked_at = float("-inf")
 
     async def check() -> Finding:
+        nonlocal asked_at
+        async with lock:
+            if chain.told_at == NEVER and time.monotonic() - asked_at > FRESH_S:
+                asked_at = time.monotonic()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(ANSWER_S):
+                        await chain.best_head(0)
         return Finding(f"chain {chain.name}", _unread(chain, max_lag_s))
 
     return check
@@ -131,7 +143,9 @@ def _unread(chain: Chain, max_lag_s: float) -> str | None:
     if not chain.connected:
         return "no endpoint is connected"
     silent_s = time.monotonic() - chain.told_at
-    if max_lag_s < silent_s < float("inf"):  # before it was asked the first time, nobody knows
+    if chain.told_at == NEVER:
+        return "no endpoint has told its newest block yet"
+    if silent_s > max_lag_s:
         return f"no endpoint has told its newest block for {silent_s:.0f} s"
     return None
 

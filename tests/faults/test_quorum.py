@@ -1,5 +1,6 @@
 """With ``quorum = k``, k endpoints must say the same of a block's hash and of its logs."""
 
+import asyncio
 import copy
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from following import BLOCKS, PINGS, following, ping, write_config
 from structlog.testing import capture_logs
 
+from listener.chains import http
 from listener.testing import FakeNode, logs_changed
 
 FOLLOWER = "follower"
@@ -61,6 +63,29 @@ async def test_a_block_on_which_hashes_differ_is_waited_for(node: FakeNode, tmp_
                 second.chain = node.chain
                 await daemon.walked(11)
     assert [bytes(row["block_hash"]) for row in daemon.rows] == [node.chain.head.hash]
+
+
+async def test_one_that_rests_is_not_waited_for_where_the_others_are_enough(
+    node: FakeNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "CALL_TIMEOUT_S", 0.2)
+
+    async def hang(_method: str, _params: list[object]) -> None:
+        await asyncio.Event().wait()
+
+    async with FakeNode(node.chain) as second, FakeNode(node.chain) as third:
+        urls = [third.http_url, node.http_url, second.http_url]
+        with capture_logs() as lines:
+            async with following(write_config(tmp_path, urls, BLOCKS, chain="quorum = 2"), FOLLOWER) as daemon:
+                await daemon.walked(10)
+                third.before = hang
+                await node.mine()
+                await daemon.until(lambda: "endpoint.failed" in [line["event"] for line in lines])
+                asked = third.count("eth_getBlockByNumber")
+                for number in (12, 13):
+                    await node.mine()
+                    await daemon.walked(number)
+                assert third.count("eth_getBlockByNumber") == asked
 
 
 async def test_with_too_few_endpoints_left_the_chain_waits_and_says_so(node: FakeNode, tmp_path: Path) -> None:

@@ -85,8 +85,8 @@ async def test_no_secret_leaves_by_any_failure(node: FakeNode, fake: FakeAggrega
         text = run.text
     with closing(sqlite3.connect(Following(written).path)) as connection:
         dump = "\n".join(connection.iterdump())
-    shown = await listener("tasks", "list", "--json", config=written)
-    chains = await listener("chains", "list", "--json", config=written)
+    shown = await quickly("tasks", "list", "--json", config=written)
+    chains = await quickly("chains", "list", "--json", config=written)
     assert {"handler.tells", "library.complained", "thread.failed"} <= set(run.events())
     assert [leaks(each) for each in (text, dump, shown.out + shown.err, chains.out + chains.err)] == [[], [], [], []]
 

@@ -77,3 +77,29 @@ async def test_while_the_chain_stands_still_a_line_is_asked_about_less_and_less(
         asked = node.count("eth_getBlockByNumber")
         await daemon.until(lambda: node.count("eth_getBlockByNumber") >= asked + 2)
     assert node.connections == 1
+
+
+async def test_a_line_that_was_away_is_not_taken_for_deaf_by_the_blocks_of_that_time(
+    node: FakeNode, tmp_path: Path
+) -> None:
+    async with FakeNode(node.chain) as second:
+        config = write_config(tmp_path, [node.ws_url, second.ws_url], BLOCKS, chain='silence = "1h"')
+        with capture_logs() as lines:
+            async with following(config, FOLLOWER) as daemon:
+                await daemon.walked(10)
+                await daemon.until(lambda: node.lines == 1 and second.lines == 1)
+                block = await node.mine()
+                await second.push(block)
+                await daemon.walked(11)
+                await node.close()
+                await second.push(node.chain.add())
+                await second.push(node.chain.add())
+                await daemon.walked(13)
+                await node.start()
+                await daemon.until(lambda: node.lines == 1)
+                asked = node.count("eth_getBlockByNumber") + second.count("eth_getBlockByNumber")
+                await daemon.until(
+                    lambda: node.count("eth_getBlockByNumber") + second.count("eth_getBlockByNumber") >= asked + 6
+                )
+    assert [line for line in lines if line["event"] == "websocket.dropped"] == []
+    assert node.connections == 2

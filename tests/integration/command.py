@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +53,7 @@ async def listener(*words: str, config: Path | None = None) -> Answer:
 
 
 async def quickly(*words: str, config: Path | None = None) -> Answer:
-    """Run a command in this process: for those that only read, and of which a test wants many."""
+    """Run a command in this process: which takes no start: for those that set no logs up, as ``chains rewind`` does."""
     place = () if config is None else ("--config", str(config))
     return await asyncio.to_thread(_called, ["listener", *words, *place])
 
@@ -69,6 +69,9 @@ def _called(words: list[str]) -> Answer:
         out.flush()
         err.flush()
     return Answer(code, *(each.buffer.getvalue().decode() for each in (out, err)))  # type: ignore[attr-defined]
+
+
+Called = Callable[..., Awaitable[Answer]]
 
 
 class Run:

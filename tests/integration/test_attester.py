@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from command import Run, listener, quickly, running
+from command import Called, Run, listener, quickly, running
 from eth_abi.abi import encode
 from following import BLOCKS, CONTRACT, PING_ABI, PINGS, ping, write_config
 
@@ -143,17 +143,22 @@ async def test_both_roles_in_one_process(node: FakeNode, aggregator: Aggregator,
 
 
 @pytest.mark.parametrize(
-    ("words", "rules", "said"),
+    ("called", "words", "rules", "said"),
     [
-        (("--role", "attester"), PINGS, "no rule's task has a function validate, so there is nothing to judge"),
-        (("--role", "attester", "--resume-at", "latest"), BLOCKS, "an attester has no journal to go on with"),
-        (("--role", "judge"), BLOCKS, "judge is not a role; it is performer, attester or both"),
+        (
+            listener,
+            ("--role", "attester"),
+            PINGS,
+            "no rule's task has a function validate, so there is nothing to judge",
+        ),
+        (quickly, ("--role", "attester", "--resume-at", "latest"), BLOCKS, "an attester has no journal to go on with"),
+        (quickly, ("--role", "judge"), BLOCKS, "judge is not a role; it is performer, attester or both"),
     ],
 )
 async def test_what_cannot_be_an_attester_says_why_and_exits_2(
-    node: FakeNode, tmp_path: Path, words: tuple[str, ...], rules: str, said: str
+    node: FakeNode, tmp_path: Path, called: Called, words: tuple[str, ...], *, rules: str, said: str
 ) -> None:
-    answer = await listener("run", *words, config=write_config(tmp_path, [node.ws_url], rules))
+    answer = await called("run", *words, config=write_config(tmp_path, [node.ws_url], rules))
     assert answer.code == 2
     assert said in " ".join(answer.err.replace("│", " ").split())
     assert "Traceback" not in answer.err

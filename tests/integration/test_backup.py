@@ -7,7 +7,7 @@ import sqlite3
 from collections import Counter
 from pathlib import Path
 
-from command import listener, running
+from command import listener, quickly, running
 from following import BLOCKS, Following, write_config
 
 from listener.devnet.aggregator import Aggregator
@@ -28,17 +28,17 @@ async def history(node: FakeNode, aggregator: Aggregator, folder: Path) -> Path:
         await run.logged("chain.begun")
         mining = asyncio.create_task(node.mine(count=BEFORE))
         await run.until(lambda: len(aggregator.accepted) > 3)
-        taken = await listener("journal", "backup", str(folder / "copy.db"), config=config)
+        taken = await quickly("journal", "backup", str(folder / "copy.db"), config=config)
         assert (taken.code, taken.err) == (0, "")
         await mining
         await node.mine(count=BETWEEN)
         await run.until(lambda: len(aggregator.accepted) == BEFORE + BETWEEN)
-        owned = await listener("journal", "restore", str(folder / "copy.db"), config=config)
+        owned = await quickly("journal", "restore", str(folder / "copy.db"), config=config)
         assert (owned.code, f"process {run.process.pid} owns it" in owned.err) == (1, True)
         run.process.send_signal(signal.SIGKILL)
         await run.process.wait()
     node.chain.add(count=DOWN)
-    restored = await listener("journal", "restore", str(folder / "copy.db"), config=config)
+    restored = await quickly("journal", "restore", str(folder / "copy.db"), config=config)
     assert restored.code == 0, restored.err
     assert "listener.db.replaced-" in restored.out
     refused = await listener("run", config=config)
@@ -100,10 +100,10 @@ async def test_resumed_at_the_cursor_everything_is_done_and_the_same_bytes_are_k
 
 async def test_a_way_that_is_none_is_bad_usage(node: FakeNode, tmp_path: Path) -> None:
     config = write_config(tmp_path, [node.ws_url], BLOCKS)
-    answer = await listener("run", "--resume-at", "now", config=config)
+    answer = await quickly("run", "--resume-at", "now", config=config)
     assert answer.code == 2
     assert "now is neither latest nor cursor" in answer.err
     for words in (("journal", "backup", str(tmp_path / "copy.db")), ("journal", "restore", str(tmp_path / "none.db"))):
-        answer = await listener(*words, config=config)
+        answer = await quickly(*words, config=config)
         assert (answer.code, answer.out, len(answer.err.splitlines())) == (1, "", 1)
     assert not Following(config).path.exists()

@@ -230,16 +230,24 @@ async def test_a_listing_reads_while_the_daemon_writes(node: FakeNode, aggregato
         (("tasks", "list", "--rule", "\udcff"), "is no name of a rule"),
         (("chains", "rewind", "l2", "--to", str(2**63)), "--to"),
         (("demo", "--dir", "config.toml"), "File exists"),
+        (("tasks", "show", "seventeen"), "'task'"),
+        (("tasks", "show"), "missing argument 'task'"),
+        (("tasks", "lst"), "Did you mean 'list'?; see `listener tasks --help`"),
+        (("tasks", "list", "--rulle", "x"), "no such option: --rulle"),
+        (("chains", "rewind", "l2"), "missing option '--to'; see `listener chains rewind --help`"),
+        (("run", "--role", "validator"), "performer, attester or both; see `listener run --help`"),
+        (("rum",), "no such command 'rum'"),
     ],
 )
-async def test_a_value_that_no_journal_or_disk_can_take_is_bad_usage_and_no_traceback(
+async def test_bad_usage_and_what_no_journal_or_disk_can_take_is_one_line_with_a_hint(
     config: Path, arguments: tuple[str, ...], says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(config.parent)
     answer = await quickly(*arguments, config=None if arguments[0] == "demo" else config)
     assert (answer.code, answer.out) == (2, "")
     assert says in answer.err
-    assert "Traceback" not in answer.err
+    assert answer.err.startswith("listener: ")
+    assert answer.err.count("\n") == 1
 
 
 async def test_a_file_that_devnet_cannot_write_ends_it_with_one_line(tmp_path: Path) -> None:

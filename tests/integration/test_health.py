@@ -10,6 +10,7 @@ from following import BLOCKS, PINGS, following, ping, write_config
 from prometheus_client.parser import text_string_to_metric_families
 
 from listener import metrics
+from listener.chains import Chain
 from listener.devnet.accounts import PERFORMER
 from listener.devnet.aggregator import Aggregator
 from listener.follower import finality
@@ -43,6 +44,18 @@ async def test_a_daemon_that_follows_is_live_and_ready(node: FakeNode, aggregato
         }
         alive = (200, {"data": True, "error": False, "message": None})
         assert await ask(daemon.url, "/health/live") == await ask(daemon.url, "/healthcheck") == alive
+
+
+async def test_an_attester_whose_chain_has_never_answered_is_not_ready(node: FakeNode) -> None:
+    async with aiohttp.ClientSession() as session:
+        chain = Chain("l2", node.chain_id)
+        chain.add(node.http_url, "node", session)
+        check = health.reading_check(chain, 3600)
+        async with chain.attended():
+            await node.close()
+            assert (await check()).reason == "no endpoint has told its newest block yet"
+            await node.start()
+            assert (await check()).reason is None
 
 
 async def test_without_the_key_there_is_no_healthcheck(node: FakeNode, tmp_path: Path) -> None:

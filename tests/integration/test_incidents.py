@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import listener, quickly
+from command import quickly
 from following import BLOCKS, Following, following, write_config
 
 from listener.chains import websocket
@@ -23,7 +23,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def listed(config: Path, *words: str) -> list[dict[str, Any]]:
-    answer = await listener("incidents", "list", "--json", *words, config=config)
+    answer = await quickly("incidents", "list", "--json", *words, config=config)
     assert (answer.code, answer.err) == (0, "")
     return answer.objects
 

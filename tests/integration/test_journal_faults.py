@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command import Run, listener, running
+from command import Run, listener, quickly, running
 from following import BLOCKS, Following, write_config
 
 from listener.devnet.aggregator import Aggregator
@@ -113,7 +113,7 @@ async def test_a_full_disk_ends_the_daemon_and_nothing_is_lost(
         await node.mine(count=5)
         await ended_with(run, "database or disk is full; nothing of this step was written; make room")
     fill()  # what the daemon gave back when it ended
-    full = await listener("journal", "backup", str(small_disk / "copy.db"), config=config)
+    full = await quickly("journal", "backup", str(small_disk / "copy.db"), config=config)
     assert (full.code, len(full.err.splitlines()), (small_disk / "copy.db").exists()) == (1, 1, False)
     await refused(config, "full")
     ballast.unlink()
@@ -164,7 +164,7 @@ async def test_a_file_that_is_damaged_under_the_daemon_ends_it_and_a_backup_is_t
     path, copy = Following(config).path, config.with_name("copy.db")
     async with running(config) as run:
         await worked(run, node, aggregator)
-        assert (await listener("journal", "backup", str(copy), config=config)).code == 0
+        assert (await quickly("journal", "backup", str(copy), config=config)).code == 0
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute("INSERT INTO facts VALUES ('unknown', '')")  # so that the daemon reads its pages anew
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -172,10 +172,10 @@ async def test_a_file_that_is_damaged_under_the_daemon_ends_it_and_a_backup_is_t
         await node.mine(count=5)
         await ended_with(run, "malformed; nothing of this step was written; the file is damaged")
     await refused(config, "`listener journal restore FILE`")
-    checked = await listener("check", "--offline", config=config)
+    checked = await quickly("check", "--offline", config=config)
     assert checked.code == 1
     assert "failed   journal" in checked.out
-    assert (await listener("journal", "restore", str(copy), config=config)).code == 0
+    assert (await quickly("journal", "restore", str(copy), config=config)).code == 0
     async with running(config, "--resume-at", "cursor") as run:
         await run.until(lambda: len(aggregator.accepted) == 8)
     await nothing_is_lost(config, aggregator, 18)

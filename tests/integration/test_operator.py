@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from command import Answer, listener, running
+from command import Answer, quickly, running
 from following import BLOCKS, Following, following, write_config
 
 from listener import submitter
@@ -40,7 +40,7 @@ def config(node: FakeNode, aggregator: Aggregator, tmp_path: Path) -> Path:
 
 
 async def decided(config: Path, *words: str) -> Answer:
-    answer = await listener("tasks", *words, config=config)
+    answer = await quickly("tasks", *words, config=config)
     assert answer.code == 0, answer.err
     assert len(answer.out.splitlines()) == 1
     return answer
@@ -63,14 +63,14 @@ async def test_a_dead_letter_is_retried_beside_the_daemon_and_sent_once(
         assert "old payload may have been taken" in answer.err
         await run.until(lambda: len(aggregator.accepted) == 2 and rows.states() == [(11, "accepted")])
         first, second = aggregator.accepted
-        shown = (await listener("tasks", "show", "1", "--json", config=config)).objects[0]
+        shown = (await quickly("tasks", "show", "1", "--json", config=config)).objects[0]
         assert (shown["digest"], shown["sends"], shown["already_known"]) == (f"0x{second.digest.hex()}", 1, False)
-        assert f"0x{first.digest.hex()}" in (await listener("tasks", "show", "1", config=config)).out
+        assert f"0x{first.digest.hex()}" in (await quickly("tasks", "show", "1", config=config)).out
 
-        refused = await listener("tasks", "retry", "1", config=config)
+        refused = await quickly("tasks", "retry", "1", config=config)
         assert (refused.code, refused.out, len(refused.err.splitlines())) == (1, "", 1)
         assert "task 1 is accepted" in refused.err
-        assert (await listener("tasks", "discard", "7", config=config)).code == 1
+        assert (await quickly("tasks", "discard", "7", config=config)).code == 1
 
 
 async def test_what_the_aggregator_refused_is_sent_again_with_the_same_bytes(

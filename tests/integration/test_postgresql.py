@@ -116,7 +116,7 @@ async def test_a_wrong_password_is_one_line_that_does_not_hold_it(
         assert 'password authentication failed for user "bob"' in line
         assert "never-shown-9" not in answer.err
         right = postgresql.url(name, "bob", "the-right-one-7")
-        answer = await listener("tasks", "list", config=config_of(tmp_path, node, aggregator, right))
+        answer = await quickly("tasks", "list", config=config_of(tmp_path, node, aggregator, right))
         assert (answer.code, answer.err.count("\n")) == (1, 1)
         assert "permission denied" in answer.err
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import LIMIT_S, Run, listener, running
+from command import LIMIT_S, Run, listener, quickly, running
 from following import BLOCKS, PINGS, Following, ping, write_config
 
 from listener.devnet.accounts import PERFORMER
@@ -174,7 +174,7 @@ async def test_a_bad_configuration_is_one_line_and_exit_2(
 ) -> None:
     config = write_config(tmp_path, [node.ws_url], PINGS)
     config.write_text(config.read_text().replace(*change))
-    answer = await listener("run", config=config)
+    answer = await quickly("run", config=config)
     assert answer.code == 2
     assert answer.out == ""
     assert said in answer.err
@@ -250,7 +250,7 @@ async def test_logs_are_json_and_neither_they_nor_the_journal_hold_a_secret(
         assert await run.ended() == 0
     assert {"endpoint.limited", "websocket.opened", "websocket.lost"} <= set(run.events())
     assert all({"event", "level", "timestamp"} <= set(line) for line in run.lines)
-    shown = await listener("tasks", "list", "--json", config=config)
+    shown = await quickly("tasks", "list", "--json", config=config)
     with sqlite3.connect(Following(config).path) as connection:
         dump = "\n".join(connection.iterdump())
     connection.close()

@@ -18,6 +18,7 @@ from ground import FIRST, GATE, Ground, open_ground
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from told import Told, told
 
 from listener.testing import Emitted, Fault, ScriptedBlock
 
@@ -56,19 +57,23 @@ TROUBLES: tuple[tuple[str, Any], ...] = (
 class History(RuleBasedStateMachine):
     """One chain's history, with a daemon that follows it."""
 
-    def __init__(self, runner: asyncio.Runner, ground: Ground) -> None:
+    def __init__(self, runner: asyncio.Runner, ground: Ground, told: Told) -> None:
         super().__init__()
         self.runner = runner
         self.ground = ground
+        self.told = told
+        told.begin()
         self.chain = ground.begin()
         self.old: list[list[ScriptedBlock]] = []
-        self.runner.run(ground.up())
+        with told.step("up"):
+            self.runner.run(ground.up())
 
     # The chain
 
     @rule(
         count=st.integers(1, 4), names=st.lists(st.sampled_from(sorted(TRANSACTIONS)), max_size=3), pushed=st.booleans()
     )
+    @told
     def grow(self, count: int, names: list[str], *, pushed: bool) -> None:
         """Blocks are mined; the newest holds transactions that are in no other block of the chain."""
         number = self.chain.head.number + count
@@ -84,16 +89,18 @@ class History(RuleBasedStateMachine):
         names=st.lists(st.sampled_from(sorted(TRANSACTIONS)), max_size=3),
         pushed=st.booleans(),
     )
+    @told
     def fork(self, depth: int, count: int, names: list[str], *, pushed: bool) -> None:
         """The newest blocks are replaced; what they held may be in the new ones."""
         depth = min(depth, self.chain.head.number - self._lowest)
         if depth < 1:
             return
         self.old.append(self.chain.fork(depth))
-        self.grow(count, names, pushed=pushed)
+        self.grow(count=count, names=names, pushed=pushed)
 
     @precondition(lambda self: self.old)
     @rule(data=st.data())
+    @told
     def go_back(self, data: st.DataObject) -> None:
         """Blocks that were replaced return, where the chain below them is still there."""
         fitting = [
@@ -111,6 +118,7 @@ class History(RuleBasedStateMachine):
         self.chain.return_to(blocks)
 
     @rule(behind=st.integers(2, 8))
+    @told
     def finalise(self, behind: int) -> None:
         """Blocks become final."""
         self.chain.final = max(self.chain.final or 0, self.chain.head.number - behind)
@@ -132,6 +140,7 @@ class History(RuleBasedStateMachine):
     # What goes wrong around the daemon
 
     @rule(node=NODES, what=st.sampled_from(TROUBLES))
+    @told
     def trouble(self, node: int, what: tuple[str, Any]) -> None:
         """An endpoint goes wrong in one way, or is well again; the first one pushes, and may hang up."""
         kind, value = what
@@ -148,14 +157,17 @@ class History(RuleBasedStateMachine):
             setattr(endpoint, kind, value)
 
     @rule(names=st.lists(st.sampled_from(sorted(FAULTS)), min_size=1, max_size=4))
+    @told
     def misbehave(self, names: list[str]) -> None:
         self.ground.aggregator.faults += [FAULTS[name] for name in names]
 
     @rule(fault=st.sampled_from((None, None, Fault.answered(503), Fault.cut(), Fault.behind(), Fault.lost("reset"))))
+    @told
     def be_out(self, fault: Fault | None) -> None:
         self.ground.aggregator.always = fault
 
     @rule(opened=st.booleans())
+    @told
     def keep_handlers_waiting(self, *, opened: bool) -> None:
         """Handlers do not end until they may."""
         if opened:
@@ -166,16 +178,19 @@ class History(RuleBasedStateMachine):
     # The daemon
 
     @rule(commits=st.integers(0, 6))
+    @told
     def go_on(self, commits: int) -> None:
         """Let the daemon write a little, wherever it is then."""
         self.runner.run(self.ground.let_run(commits))
 
     @rule()
+    @told
     def follow(self) -> None:
         """Let the daemon reach the head, if it can."""
         self.runner.run(self.ground.follow(self.chain))
 
     @rule()
+    @told
     def work(self) -> None:
         """Let the daemon do all that it can do now."""
         self.runner.run(self.ground.follow(self.chain))
@@ -183,6 +198,7 @@ class History(RuleBasedStateMachine):
 
     @precondition(lambda self: self.ground.is_up)
     @rule(how=st.sampled_from(("stopped", "crashed", "crashed and started")))
+    @told
     def end(self, how: str) -> None:
         self.runner.run(self.ground.down() if how == "stopped" else self.ground.crash())
         if how == "crashed and started":
@@ -190,15 +206,18 @@ class History(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.ground.is_up)
     @rule()
+    @told
     def start(self) -> None:
         self.runner.run(self.ground.up())
 
     # The end
 
     @invariant()
+    @told
     def nothing_is_wrong_yet(self) -> None:
         self.ground.check()
 
+    @told
     def teardown(self) -> None:
         self.runner.run(self._end())
 
@@ -223,17 +242,19 @@ def test_what_was_accepted_is_what_the_chain_holds_each_once_whatever_happened(
 ) -> None:
     opened = open_ground(tmp_path)
     ground = runner.run(opened.__aenter__())
+    seen = Told()
     try:
-        run_state_machine_as_test(
-            lambda: History(runner, ground),
-            settings=settings(
-                max_examples=HISTORIES,
-                derandomize=MANY is None,
-                phases=list(Phase) if MANY else [Phase.generate],
-                stateful_step_count=STEPS,
-                deadline=None,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        with seen.first_failure():
+            run_state_machine_as_test(
+                lambda: History(runner, ground, seen),
+                settings=settings(
+                    max_examples=HISTORIES,
+                    derandomize=MANY is None,
+                    phases=list(Phase) if MANY else [Phase.generate],
+                    stateful_step_count=STEPS,
+                    deadline=None,
+                    suppress_health_check=list(HealthCheck),
+                ),
+            )
     finally:
         runner.run(opened.__aexit__(None, None, None))

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from listener.devnet import gossip as module
 from listener.devnet.attestation import Call, parse
+from listener.devnet.attesters import COUNT
 from listener.devnet.gossip import Gossip
 
 VECTOR: dict[str, Any] = json.loads((Path(__file__).parents[1] / "vectors_ecdsa.json").read_text())[0]
@@ -60,7 +61,7 @@ async def outcome(*answers: tuple[int, Any]) -> tuple[str | None, int]:
     """What comes of a task, and how many votes were counted."""
     async with services(*[lambda _number, answer=answer: answer for answer in answers]) as (gossip, _):
         gossip.spread(call())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while gossip.is_open:  # noqa: ASYNC110 - nobody tells us
                 await asyncio.sleep(0.01)
         digest = call().digest
@@ -89,10 +90,17 @@ async def test_above_two_thirds_approve_and_above_one_third_reject(
     assert await outcome(*answers) == expected
 
 
+@pytest.mark.parametrize("right", [YES, NO], ids=["right task", "wrong task"])
+async def test_one_attester_of_the_demo_that_lies_does_not_change_the_outcome(right: tuple[int, Any]) -> None:
+    lie = NO if right == YES else YES
+    found, _ = await outcome(lie, *[right] * (COUNT - 1))
+    assert found == ("approved" if right == YES else "rejected")
+
+
 async def test_an_attester_is_asked_in_the_form_of_the_stack_until_it_votes() -> None:
     async with services(lambda number: UNSURE if number < 3 else YES) as (gossip, asked):
         gossip.spread(call())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while gossip.is_open:  # noqa: ASYNC110 - nobody tells us
                 await asyncio.sleep(0.01)
         assert gossip.approved == {call().digest}

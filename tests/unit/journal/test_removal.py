@@ -207,5 +207,5 @@ async def test_the_keeper_removes_what_is_older_than_it_is_told_and_ends_when_as
     await until(lambda: not query(world.place, "SELECT id FROM incidents"))
     await world.walk(fired("blocks", block(900)))  # others go on meanwhile
     stop.set()
-    await asyncio.wait_for(running, 10)
+    await asyncio.wait_for(running, 60)
     assert 1 in world.rows()

@@ -659,6 +659,36 @@ async def test_while_a_chain_is_halted_nothing_runs_for_its_blocks(world: World)
         await until(lambda: world.states() == ["ready"] * 2)
 
 
+@pytest.mark.parametrize("ending", ["a result", "nothing to do", "a failure"])
+async def test_what_a_handler_had_in_hand_when_its_chain_halted_is_not_signed_and_runs_again(
+    world: World, ending: str
+) -> None:
+    begun, halted = asyncio.Event(), threading.Event()
+
+    async def caught(ctx: Context) -> TaskResult | None:
+        if not begun.is_set():
+            begun.set()
+            await asyncio.to_thread(halted.wait, 10)
+            if ending == "a failure":
+                raise ValueError("the block is gone")
+            if ending == "nothing to do":
+                return None
+        return await good(ctx)
+
+    await walk(world)
+    async with running(world, work(caught, max_attempts=1)):
+        await until(begun.is_set)
+        await world.journal.halt(CHAIN, "it left us below its final block")
+        halted.set()
+        await until(lambda: world.states() == ["pending"])
+        row = world.row()
+        assert (row["signature"], row["attempts"]) == (None, 0)
+        assert "halted while it was executed" in row["error"]
+        await world.journal.halt(CHAIN, None)
+        world.journal.look(CHAIN)
+        await until(lambda: world.states() == ["ready"])
+
+
 async def test_a_handler_that_leaves_its_own_task_cancelled_ends_as_a_row(world: World) -> None:
     async def selfish(_ctx: Context) -> TaskResult:
         task = asyncio.current_task()

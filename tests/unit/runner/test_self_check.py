@@ -185,7 +185,7 @@ async def test_a_self_check_in_its_time_is_not_given_up_for_what_the_execution_t
 
     await world.walk(fired("blocks", block(11)))
     async with running(world, work(slow, validate=as_slow, timeout_s=2, max_attempts=1)):
-        await until(lambda: world.states() not in (["pending"], ["running"]), within_s=10)
+        await until(lambda: world.states() not in (["pending"], ["running"]))
     assert world.states() == ["ready"]
 
 

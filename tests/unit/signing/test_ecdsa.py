@@ -70,7 +70,18 @@ def test_a_key_is_read_in_any_of_its_forms(key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["", "0x", "hunter2 is no key", KEY[:-2], KEY + "00", "0x" + "0" * 64, f"0x{ORDER:064x}", "0x" + "zz" * 32]
+    "key",
+    [
+        "",
+        "0x",
+        "hunter2 is no key",
+        KEY[:-2],
+        KEY + "00",
+        "0x" + "0" * 64,
+        f"0x{ORDER:064x}",
+        "0x" + "zz" * 32,
+        " ".join((KEY[:40], KEY[40:])),
+    ],
 )
 def test_what_is_no_key_is_refused_and_not_shown(key: str) -> None:
     with pytest.raises(ConfigError, match=r"performer\.key: not a private key") as raised:
@@ -105,3 +116,8 @@ def test_no_text_of_a_signer_holds_its_key() -> None:
         assert text == f"Signer({ADDRESS})"
     with pytest.raises(TypeError):
         pickle.dumps(signer)
+
+
+@given(key=st.integers(1, ORDER - 1))
+def test_the_address_is_that_of_eth_account(key: int) -> None:
+    assert Signer(f"{key:064x}").address == Account.from_key(key.to_bytes(32)).address
