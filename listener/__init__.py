@@ -1,12 +1,15 @@
 """The names that a task module may import; everything else is inside and may move."""
 
-from listener.errors import ProofError, ProofNotFound, ProofRejected, ProofUnavailable
+from listener.errors import FetchFailed, ProofError, ProofNotFound, ProofRejected, ProofUnavailable
 from listener.model import Claim, ClaimContext, Event, TaskContext, TaskResult, Trigger, Verdict
+from listener.strangers import Fetched, fetch
 
 __all__ = [
     "Claim",
     "ClaimContext",
     "Event",
+    "FetchFailed",
+    "Fetched",
     "ProofError",
     "ProofNotFound",
     "ProofRejected",
@@ -15,4 +18,5 @@ __all__ = [
     "TaskResult",
     "Trigger",
     "Verdict",
+    "fetch",
 ]
