@@ -19,10 +19,10 @@ class _Calls:
         self._w3 = w3
 
     async def call(self, method: str, params: list[Any]) -> Any:
-        answer = await self._w3.provider.make_request(method, params)  # type: ignore[arg-type]
+        answer = await self._w3.provider.make_request(method, params)
         if "error" in answer:
             error: Any = answer["error"]
-            raise RpcError(error.get("code", 0), str(error.get("message", "")))
+            raise RpcError(self.name, method, error.get("code", 0), str(error.get("message", "")))
         return answer["result"]
 
 
