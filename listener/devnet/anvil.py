@@ -159,9 +159,10 @@ class Anvil:
             await asyncio.sleep(0.01)
         raise AnvilError(f"anvil: transaction {transaction_hash} was not mined; is mining on?")
 
-    async def deploy(self, artifact: Mapping[str, Any]) -> str:
-        """Deploy a contract without constructor arguments from its artifact and return its checksummed address."""
-        transaction_hash = await self.send(None, bytes.fromhex(artifact["bytecode"].removeprefix("0x")))
+    async def deploy(self, artifact: Mapping[str, Any], arguments: bytes = b"") -> str:
+        """Deploy a contract from its artifact and its encoded constructor arguments; return its checksummed address."""
+        code = bytes.fromhex(artifact["bytecode"].removeprefix("0x"))
+        transaction_hash = await self.send(None, code + arguments)
         if not self.mining:
             await self.mine()
         return to_checksum_address((await self.receipt(transaction_hash))["contractAddress"])

@@ -120,7 +120,7 @@ async def test_one_that_fails_again_after_it_worked_is_named_again(
             await daemon.walked(10)
 
             async def mined_until(condition: Callable[[], bool]) -> None:
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(20):
                     while not condition():
                         await node.mine()
                         await daemon.walked(node.chain.head.number)

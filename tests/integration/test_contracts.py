@@ -9,6 +9,7 @@ import pytest
 PROJECT = Path(__file__).parents[2]
 ARTIFACTS = (
     *(f"listener/devnet/artifacts/{path.name}" for path in sorted(PROJECT.glob("listener/devnet/artifacts/*.json"))),
+    "abi/DomainRegistry.json",
     "abi/IntentSender.json",
 )
 NODE = shutil.which("node")

@@ -103,7 +103,7 @@ async def test_the_devnet_writes_what_a_daemon_needs_and_ends_when_asked(tmp_pat
         assert {"http", "aggregator", "chain_id", "performer", "accounts"} < set(network)
     finally:
         devnet.send_signal(signal.SIGTERM)
-        await asyncio.wait_for(devnet.communicate(), 60)
+        await asyncio.wait_for(devnet.communicate(), 20)
     assert devnet.returncode == 0
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import LIMIT_S, Run, listener, quickly, running
+from command import Run, listener, quickly, running
 from following import BLOCKS, PINGS, Following, ping, write_config
 
 from listener.devnet.accounts import PERFORMER
@@ -120,7 +120,7 @@ async def test_a_signal_while_no_endpoint_answers_ends_it_too(
     async with running(config) as run:
         await run.logged("daemon.started")
         run.process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(run.ended(), LIMIT_S / 3) == 0
+        assert await run.ended() == 0
     assert "stage.cut_off" not in run.events()
 
 

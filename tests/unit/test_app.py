@@ -43,7 +43,7 @@ async def stopped(stages: list[Stage], grace_s: float = 5) -> float:
     assert not running.done()
     begun = asyncio.get_running_loop().time()
     stop.set()
-    await asyncio.wait_for(running, 60)
+    await asyncio.wait_for(running, 20)
     return asyncio.get_running_loop().time() - begun
 
 

@@ -61,7 +61,7 @@ async def outcome(*answers: tuple[int, Any]) -> tuple[str | None, int]:
     """What comes of a task, and how many votes were counted."""
     async with services(*[lambda _number, answer=answer: answer for answer in answers]) as (gossip, _):
         gossip.spread(call())
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(20):
             while gossip.is_open:  # noqa: ASYNC110 - nobody tells us
                 await asyncio.sleep(0.01)
         digest = call().digest
@@ -100,7 +100,7 @@ async def test_one_attester_of_the_demo_that_lies_does_not_change_the_outcome(ri
 async def test_an_attester_is_asked_in_the_form_of_the_stack_until_it_votes() -> None:
     async with services(lambda number: UNSURE if number < 3 else YES) as (gossip, asked):
         gossip.spread(call())
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(20):
             while gossip.is_open:  # noqa: ASYNC110 - nobody tells us
                 await asyncio.sleep(0.01)
         assert gossip.approved == {call().digest}

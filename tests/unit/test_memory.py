@@ -1,7 +1,10 @@
 """What the daemon must not hold in memory."""
 
+import gc
 import subprocess
 import sys
+
+from listener import memory
 
 LOADED = """
 import sys
@@ -26,3 +29,12 @@ def test_the_daemon_loads_nothing_heavy_that_a_journal_in_a_file_does_not_need()
         [sys.executable, "-c", LOADED], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.splitlines() == ["", "1000"]
+
+
+def test_garbage_is_collected_again_once_the_daemon_has_started() -> None:
+    gc.disable()  # as the command line leaves it
+    try:
+        memory.freeze()
+        assert gc.isenabled()
+    finally:
+        gc.enable()

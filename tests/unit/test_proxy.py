@@ -45,7 +45,7 @@ async def connect(proxy: Proxy) -> AsyncIterator[Connect]:
 
 async def said(line: Line, word: bytes) -> bytes:
     line[1].write(word)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(20):
         return await line[0].readexactly(len(word))
 
 

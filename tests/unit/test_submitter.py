@@ -56,7 +56,7 @@ async def submitting(
         yield stage
     finally:
         stop.set()
-        await asyncio.wait_for(running, 60)
+        await asyncio.wait_for(running, 20)
         await aggregator.close()
 
 
@@ -343,7 +343,7 @@ async def test_stopping_waits_for_the_answers_that_are_on_their_way_and_begins_n
     await asyncio.sleep(0.05)
     assert not running.done()
     gate.set()
-    await asyncio.wait_for(running, 60)
+    await asyncio.wait_for(running, 20)
     await aggregator.close()
     await world.restart()  # after the journal's own end, as in the daemon
     assert world.states() == ["accepted"] * 3 + ["ready"] * 7

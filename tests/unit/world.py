@@ -273,7 +273,7 @@ def word_of(place: Path | Url) -> str:
     return place.get_secret_value() if isinstance(place, Url) else str(place)
 
 
-async def until(condition: Callable[[], bool], within_s: float = 60) -> None:
+async def until(condition: Callable[[], bool], within_s: float = 20) -> None:
     """Wait until something is so."""
     try:
         async with asyncio.timeout(within_s):

@@ -1,12 +1,19 @@
-// Compiles the contracts into the artifacts and the ABI file that are committed, byte for byte the same each time.
+// Compiles the contracts into the artifacts and the ABI files that are committed, byte for byte the same each time.
 // Usage: node compile.mjs FOLDER     writes FOLDER/listener/devnet/artifacts/ and FOLDER/abi/
 
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import solc from "solc";
 
-const FILES = ["AttestationCenter.sol", "IntentSender.sol"];
-const WITH_ABI = "IntentSender"; // what config.toml's example listens to
+const FILES = [
+  "AccessProtocol.sol",
+  "AttestationCenter.sol",
+  "DomainRegistry.sol",
+  "IntentSender.sol",
+  "LivenessRegistry.sol",
+  "Roles.sol",
+];
+const WITH_ABI = ["DomainRegistry", "IntentSender"]; // what the rules of config.toml listen to
 const SHADOWED_BUILTIN = "2319"; // the event's first field is called `block`, as others know it
 
 const folder = process.argv[2];
@@ -54,4 +61,6 @@ for (const file of FILES) {
     });
   }
 }
-write(join(folder, "abi", `${WITH_ABI}.json`), output.contracts[`${WITH_ABI}.sol`][WITH_ABI].abi);
+for (const name of WITH_ABI) {
+  write(join(folder, "abi", `${name}.json`), output.contracts[`${name}.sol`][name].abi);
+}

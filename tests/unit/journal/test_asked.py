@@ -91,7 +91,7 @@ async def test_it_waits_until_the_chain_has_a_cursor_whose_block_was_read(place:
         world = World(place)
         world.journal = journal
         await world.walk(to=block(11))
-        assert (await asyncio.wait_for(answer, 60)).is_new
+        assert (await asyncio.wait_for(answer, 20)).is_new
         assert world.row()["block_number"] == 11
     finally:
         await journal.close()

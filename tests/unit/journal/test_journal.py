@@ -110,7 +110,7 @@ async def test_what_happens_at_the_same_time_happens_one_after_the_other(world: 
             handed.extend(parcel.id for parcel in mine)
             await world.accept(mine)
 
-    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         for work in (walk, run, run, send, send):
             group.create_task(work())
     assert sorted(claimed) == sorted(handed) == list(range(1, blocks + 1))

@@ -203,9 +203,9 @@ async def test_the_keeper_removes_what_is_older_than_it_is_told_and_ends_when_as
     world.change(f"INSERT INTO incidents (kind, chain, started_at, ended_at, detail) VALUES {values}")  # noqa: S608
     stop = asyncio.Event()
     running = asyncio.create_task(Keeper(world.journal, timedelta(days=1)).run(stop))
-    await until(lambda: world.states() == ["accepted", "pending"])
+    await until(lambda: world.states() == ["accepted", "pending"], within_s=60)
     await until(lambda: not query(world.place, "SELECT id FROM incidents"))
     await world.walk(fired("blocks", block(900)))  # others go on meanwhile
     stop.set()
-    await asyncio.wait_for(running, 60)
+    await asyncio.wait_for(running, 20)
     assert 1 in world.rows()

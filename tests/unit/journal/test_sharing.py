@@ -317,7 +317,7 @@ async def test_everything_at_once_by_two_is_done_once(world: World, other: Anoth
             handed.extend(parcel.id for parcel in mine)
             await process.accept(mine)
 
-    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         for process in (world, other):
             for work in (walk, run, send):
                 group.create_task(work(process))

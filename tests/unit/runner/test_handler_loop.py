@@ -44,7 +44,7 @@ async def test_a_handler_that_blocks_its_loop_is_named_once_and_nothing_else_sta
         longest, latest = max(longest, time.monotonic() - latest), time.monotonic()
     assert longest < 0.4, "the stages' loop turned all the while"
     stop.set()
-    await asyncio.wait_for(running, 60)
+    await asyncio.wait_for(running, 20)
     blocked = [line for line in logs if line["event"] == "handlers.blocked"]
     assert [line["task"] for line in blocked] == ["blocks 1"]
     assert blocked[0]["log_level"] == "warning"
@@ -63,7 +63,7 @@ async def test_handlers_run_apart_from_the_stages(world: World) -> None:
     running = asyncio.ensure_future(Runner([work(note)], SIGNER, world.journal).run(stop))
     await until(lambda: world.states() == ["ready"] * 5)
     stop.set()
-    await asyncio.wait_for(running, 60)
+    await asyncio.wait_for(running, 20)
     assert len(threads) == 1
     assert threading.get_ident() not in threads
 
@@ -118,7 +118,7 @@ async def test_a_handler_that_swallows_its_cancellation_is_given_up_and_what_it_
         release.set()
         await until(returned.is_set)
         stop.set()
-        await asyncio.wait_for(running, 60)
+        await asyncio.wait_for(running, 20)
     assert world.states() == ["failed", "ready"]
     assert "it did not end when it was cancelled" in world.row()["error"]
     assert [(line["task"], line["log_level"]) for line in logs if line["event"] == "handler.overdue"] == [(1, "error")]
@@ -132,5 +132,5 @@ async def test_no_thread_is_left_when_all_went_well(world: World) -> None:
     running = asyncio.ensure_future(Runner([work(good)], SIGNER, world.journal).run(stop))
     await until(lambda: world.states() == ["ready"])
     stop.set()
-    await asyncio.wait_for(running, 60)
+    await asyncio.wait_for(running, 20)
     assert not {thread.name for thread in threading.enumerate() if thread.name == "handlers"} - before

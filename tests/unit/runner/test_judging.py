@@ -30,12 +30,12 @@ async def judged() -> AsyncIterator[Judge]:
         yield judge
     finally:
         stop.set()
-        await asyncio.wait_for(running, 60)
+        await asyncio.wait_for(running, 20)
 
 
 async def ask(validate: Callable[..., Any], **settings: Any) -> Judgement:
     async with judged() as judge:
-        return await asyncio.wait_for(judge.judge([work(good, validate=validate, **settings)], CLAIM), 60)
+        return await asyncio.wait_for(judge.judge([work(good, validate=validate, **settings)], CLAIM), 20)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ async def test_a_validator_that_swallows_its_cancellation_is_given_up(monkeypatc
 
     with capture_logs() as logs:
         async with judged() as judge:
-            judgement = await asyncio.wait_for(judge.judge([work(good, validate=stubborn, timeout_s=0.05)], CLAIM), 60)
+            judgement = await asyncio.wait_for(judge.judge([work(good, validate=stubborn, timeout_s=0.05)], CLAIM), 20)
             release.set()
     assert judgement.verdict.approved is None
     assert "did not end when it was cancelled" in judgement.verdict.reason
@@ -216,8 +216,8 @@ async def test_what_is_asked_before_the_start_and_at_the_end_is_unsure() -> None
     async with judged() as judge:
         asked = judge.judge([rule], CLAIM)
         await asyncio.to_thread(begun.wait, 5)
-    assert (await asyncio.wait_for(asked, 60)).verdict == Verdict.unsure("the daemon stops")
-    assert (await asyncio.wait_for(judge.judge([rule], CLAIM), 60)).verdict == Verdict.unsure("the daemon stops")
+    assert (await asyncio.wait_for(asked, 20)).verdict == Verdict.unsure("the daemon stops")
+    assert (await asyncio.wait_for(judge.judge([rule], CLAIM), 20)).verdict == Verdict.unsure("the daemon stops")
 
 
 async def test_a_validator_that_blocks_its_loop_leaves_nobody_waiting_at_the_end(
@@ -235,5 +235,5 @@ async def test_a_validator_that_blocks_its_loop_leaves_nobody_waiting_at_the_end
     async with judged() as judge:
         asked = judge.judge([work(good, validate=block)], CLAIM)
         await asyncio.to_thread(begun.wait, 5)
-    assert (await asyncio.wait_for(asked, 60)).verdict == Verdict.unsure("the daemon stops")
+    assert (await asyncio.wait_for(asked, 20)).verdict == Verdict.unsure("the daemon stops")
     release.set()

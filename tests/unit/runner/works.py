@@ -92,7 +92,7 @@ async def running(world: World, *works: Work) -> AsyncIterator[Runner]:
         yield stage
     finally:
         stop.set()
-        await asyncio.wait_for(task, 60)
+        await asyncio.wait_for(task, 20)
 
 
 async def walk(world: World, count: int = 1, rule: str = "blocks") -> None:

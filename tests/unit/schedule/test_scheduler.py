@@ -74,7 +74,7 @@ async def running(world: World, clock: Clock, **rule: Any) -> AsyncIterator[None
         assert not stage.done()
     finally:
         stop.set()
-        await asyncio.wait_for(stage, 60)
+        await asyncio.wait_for(stage, 20)
 
 
 def times(world: World, state: str | None = None) -> list[int]:
