@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from eth_abi.abi import decode, encode
+from eth_account import Account
+from eth_account.messages import encode_defunct
 from hypothesis import given
 from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
@@ -148,6 +150,12 @@ ANSWERS: list[Any] = [
     lambda _result: None,
     lambda _result: "x" * 20_000,
 ]
+
+
+async def test_another_keys_signature_in_the_operators_name_is_none(place: Place) -> None:
+    signed = Account.sign_message(encode_defunct(hexstr=HASH), ACCOUNTS[5].private_key)
+    place.operators[0].after = lambda result: {**result, "signature": f"0x{bytes(signed.signature).hex()}"}
+    assert said(claim_of(await health_check.execute(place.context(tries=1))))[1] is False
 
 
 @pytest.mark.parametrize("answer", ANSWERS)

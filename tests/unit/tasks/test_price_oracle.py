@@ -144,6 +144,13 @@ async def test_without_enough_sources_nothing_is_signed(prices: Prices) -> None:
     await price_oracle.execute(at(settings_of(prices, min_sources=1)))
 
 
+@pytest.mark.parametrize("bad", ["0", "0.000", "-1", "NaN"])
+async def test_what_is_no_price_is_none_though_all_sources_agree_on_it(prices: Prices, bad: str) -> None:
+    prices.says = dict.fromkeys(("binance", "binance-us", "coinbase", "kraken"), bad)
+    with pytest.raises(NoPrice, match="0 of 4"):
+        await price_oracle.execute(at(settings_of(prices, min_sources=1)))
+
+
 async def test_two_sources_that_disagree_are_none(prices: Prices) -> None:
     prices.says = {"binance": "1700", **dict.fromkeys(("binance-us", "coinbase"), "0")}
     with pytest.raises(NoPrice, match="0 of 4"):
