@@ -242,6 +242,15 @@ async def test_a_claim_that_does_not_fit_is_rejected(place: Place) -> None:
     assert await place.judged(claim, ctx) == Verdict.approve()
 
 
+async def test_who_is_down_is_not_said_to_be_valid(place: Place) -> None:
+    operator = place.operators[0]
+    operator.state = DOWN
+    ctx = place.context(tries=1)
+    claim = await changed_proof(ctx, claim_of(await health_check.execute(ctx)), isValid=True)
+    claim = replace(claim, data=encode(["address", "bool"], [operator.account.address, True]))
+    assert (await place.judged(claim, ctx)).approved is False
+
+
 async def test_a_claim_out_of_its_window_is_rejected_and_one_of_an_unknown_block_has_no_vote(place: Place) -> None:
     ctx = place.context()
     claim = claim_of(await health_check.execute(ctx))
