@@ -66,7 +66,7 @@ class Settings(Strict):
     selector: str = ""  # dkim: where event or body name none
     domain: str = ""  # dkim: the same
     block_age_s: int = Field(default=3600, ge=1)  # dkim: today's key is not that of an older block
-    timeout_s: int = Field(default=5, ge=1)  # of one resolver, with its repetitions
+    timeout_s: float = Field(default=5, gt=0, le=60)  # seconds, of one resolver, with its repetitions
 
     @field_validator("resolvers")
     @classmethod
@@ -264,13 +264,12 @@ def settle(said: Sequence[SaidT | None], agree: int) -> SaidT:
     Raises:
         NoAgreement: fewer than ``agree`` say the same, or no more than half of all.
     """
-    voices = Counter(each for each in said if each is not None)
-    most, count = voices.most_common(1)[0] if voices else (None, 0)
-    if count < agree or 2 * count <= len(said):
-        raise NoAgreement(
-            f"{count} of {len(said)} resolvers say the same, {said.count(None)} nothing; agree is {agree}"
-        )
-    return most
+    voices = Counter([each for each in said if each is not None])
+    for each, count in voices.items():
+        if count >= agree and 2 * count > len(said):
+            return each
+    most = max(voices.values(), default=0)
+    raise NoAgreement(f"{most} of {len(said)} resolvers say the same, {said.count(None)} nothing; agree is {agree}")
 
 
 async def _dkim(ctx: TaskContext[Settings]) -> TaskResult | None:
@@ -347,7 +346,7 @@ async def ask(name: str, settings: Settings) -> list[Answer]:
     return list(await asyncio.gather(*(_ask(each, name, settings.timeout_s) for each in settings.resolvers)))
 
 
-async def _ask(resolver: str, name: str, timeout_s: int) -> Answer:
+async def _ask(resolver: str, name: str, timeout_s: float) -> Answer:
     asked = dns.asyncresolver.Resolver(configure=False)
     address, asked.port = place(resolver)
     asked.nameservers = [address]
@@ -366,7 +365,7 @@ async def _ask(resolver: str, name: str, timeout_s: int) -> Answer:
     return Answer(resolver=resolver, status=status, texts=texts)
 
 
-async def _texts(asked: dns.asyncresolver.Resolver, name: dns.name.Name, timeout_s: int) -> list[str]:
+async def _texts(asked: dns.asyncresolver.Resolver, name: dns.name.Name, timeout_s: float) -> list[str]:
     """Return a name's texts in one order; chunks of a text are joined without anything between (RFC 7208 3.3)."""
     for _ in range(HOPS):
         answer = await asked.resolve(name, "TXT", lifetime=timeout_s, search=False, raise_on_no_answer=False)
