@@ -118,6 +118,19 @@ async def test_a_domain_that_names_its_requester_is_verified(servers: list[Names
     assert await judged(claim_of(result), ctx) == Verdict.approve()
 
 
+async def test_what_a_resolver_says_is_told_apart(servers: list[Names]) -> None:
+    servers[0].fails = {"broken.test": "SERVFAIL"}
+    only = settings_of(servers[:1], agree=1)
+    for name, status in {
+        "_avs-challenge.example.test": "NOERROR",
+        "_avs-challenge.bare.example.test": "NODATA",
+        "nowhere.example.test": "NXDOMAIN",
+        "broken.test": "NONE",
+        "outside.test": "NONE",
+    }.items():
+        assert [each.status for each in await dns_registry.ask(name, only)] == [status]
+
+
 @pytest.mark.parametrize("domain", ["other.example.test", "bare.example.test", "nowhere.example.test"])
 async def test_a_name_without_the_text_or_that_surely_does_not_exist_is_not_verified(
     servers: list[Names], domain: str
