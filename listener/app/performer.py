@@ -28,7 +28,7 @@ from listener.rules.matcher import Matcher
 from listener.runner import Runner, Work
 from listener.signing import Signer
 from listener.submitter import Submitter
-from listener.web import Executable, Server, no_validate_route, performer_routes
+from listener.web import Executable, Healthcheck, Route, Server, no_validate_route, performer_routes
 
 log = structlog.get_logger()
 
@@ -77,6 +77,7 @@ async def build(  # noqa: PLR0913 - what the operator wrote, in three parts, and
         stopping=stopping,
         more=[
             claims_route(settings, works, runner.judge) if attests else no_validate_route(),
+            *_healthchecks(settings, chains, signer),
             *proof_routes(settings, proofs),
         ],
     )
@@ -116,7 +117,15 @@ def _read_chains(settings: config.Config, works: Sequence[Work]) -> set[str]:
     names = {work.chain for work in works}
     if settings.attestation_chain is not None and any(isinstance(work.rule.election, RoundRobin) for work in works):
         names.add(settings.attestation_chain.name)
+    if settings.healthcheck_chain is not None:
+        names.add(settings.healthcheck_chain)
     return names
+
+
+def _healthchecks(settings: config.Config, chains: Mapping[str, Chain], signer: Signer) -> list[Route]:
+    """Answer health checks, where the configuration says so."""
+    name = settings.healthcheck_chain
+    return [] if name is None else [Healthcheck(chains[name], signer.sign_block_hash, signer.address).route]
 
 
 def _followers(
