@@ -12,9 +12,8 @@ from listener.app.attester import claims_route, proof_routes
 from listener.app.edges import open_chains, open_sockets
 from listener.app.stage import Stage
 from listener.app.tracers import tracers
-from listener.app.works import facts, works_of
+from listener.app.works import facts, read_chains, works_of
 from listener.chains import Chain
-from listener.config.election import RoundRobin
 from listener.config.trigger import HttpTrigger, ScheduleTrigger
 from listener.errors import ConfigError
 from listener.follower import Follower
@@ -80,7 +79,7 @@ async def build(  # noqa: PLR0913 - what the operator wrote, in three parts, and
             *proof_routes(settings, proofs),
         ],
     )
-    for name in _read_chains(settings, works):
+    for name in read_chains(settings, works):
         # Not in the followers: handlers that are finished after a stop still read over these lines.
         await edges.enter_async_context(chains[name].attended())
     return [
@@ -109,14 +108,6 @@ async def _take_up(journal: Journal, settings: config.Config, resume_at: str | N
     for gone in await journal.end_gone():
         log.warning("rule.gone", rule=gone.rule, chain=gone.chain, expired=gone.expired, reason=gone.reason)
     log.info("journal.opened", url=settings.journal.url.redacted, was_running=running, was_ready=ready)
-
-
-def _read_chains(settings: config.Config, works: Sequence[Work]) -> set[str]:
-    """Give the chains that rules look at, and that of the attestation contract where an election reads it."""
-    names = {work.chain for work in works}
-    if settings.attestation_chain is not None and any(isinstance(work.rule.election, RoundRobin) for work in works):
-        names.add(settings.attestation_chain.name)
-    return names
 
 
 def _followers(
