@@ -1,14 +1,13 @@
 """From the bytes of a request to a claim, or to one sentence that says what is wrong with them."""
 
 import functools
-import json
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import orjson
 from eth_utils.address import to_checksum_address
 
+from listener import json_object
 from listener.model import Claim
 
 FIELDS = ("proofOfTask", "data", "taskDefinitionId", "performer")
@@ -28,7 +27,10 @@ def read(body: bytes) -> Claim:
     Raises:
         BadClaim: it is malformed.
     """
-    fields = _object(body)
+    try:
+        fields = json_object.read(body, ALIASES)
+    except json_object.BadJson as error:
+        raise BadClaim(str(error)) from None
     missing = [name for name in FIELDS if name not in fields]
     if missing:
         raise BadClaim(f"{missing[0]} is missing; send {', '.join(FIELDS)}")
@@ -44,33 +46,6 @@ def read(body: bytes) -> Claim:
     if not isinstance(performer, str) or _ADDRESS.fullmatch(performer) is None:
         raise BadClaim(f"performer: an address is needed, 0x and 40 hex digits, not {_shown(performer)}")
     return Claim(proof, bytes.fromhex(data[2:]), definition, _checksummed(performer.lower()))
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        parsed = orjson.loads(body)  # strict: UTF-8, no lone surrogates, no NaN, not too deep
-        if not isinstance(parsed, dict):
-            raise BadClaim(f"a JSON object is needed, not {_shown(parsed)}")
-        fields: dict[str, Any] = _AGAIN.decode(body.decode())
-    except orjson.JSONDecodeError as error:
-        raise BadClaim(f"this is not JSON: {error}") from None
-    except RecursionError:
-        raise BadClaim("this is not JSON: it is nested too deep") from None
-    return fields
-
-
-def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a key that stands twice: two readers may take different ones."""
-    fields: dict[str, Any] = {}
-    for key, value in pairs:
-        name = ALIASES.get(key, key)
-        if name in fields:
-            raise BadClaim(f"{_shown(key)} stands there twice")
-        fields[name] = value
-    return fields
-
-
-_AGAIN = json.JSONDecoder(object_pairs_hook=_once)
 
 
 def _shown(value: Any) -> str:

@@ -1,5 +1,7 @@
 """``GET /ipfs/{cid}``: the proofs of the local store, for attesters and whoever else checks them."""
 
+import asyncio
+
 from aiohttp import hdrs, web
 from pydantic import Field
 
@@ -10,6 +12,7 @@ from listener.web.envelope import TYPE, Refused
 from listener.web.query import Question
 from listener.web.route import Route
 
+READ_S = 10.0  # a disk that hangs must not hold the places of all requests
 FOR_EVER = "public, max-age=31536000, immutable"  # a CID never gets other content
 
 
@@ -28,10 +31,11 @@ def ipfs_route(folder: Folder, max_bytes: int) -> Route:
         except ProofRejected as error:
             raise Refused(404, str(error).replace("the proof is", "this is", 1)) from None
         try:
-            content = await folder.find(cid, max_bytes)
+            async with asyncio.timeout(READ_S):
+                content = await folder.find(cid, max_bytes)
         except ProofNotFound:
             raise Refused(404, f"there is no proof {cid} here") from None
-        except ProofUnavailable:
+        except (ProofUnavailable, TimeoutError):
             raise Refused(503, "the proof cannot be read just now", headers={"Retry-After": "1"}) from None
         headers = {hdrs.CACHE_CONTROL: FOR_EVER, hdrs.ETAG: f'"{cid}"', "X-Content-Type-Options": "nosniff"}
         return web.Response(body=content, content_type=TYPE, headers=headers)

@@ -4,16 +4,15 @@ What a request asks, as pydantic models: they check it, and the OpenAPI document
 A value that does not fit is named in one line, with what is expected.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
-import orjson
 from aiohttp import hdrs, web
 from multidict import MultiMapping
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from listener import json_object
 from listener.web.envelope import Refused
 
 M = TypeVar("M", bound=BaseModel)
@@ -100,32 +99,7 @@ async def read_object(request: web.Request) -> dict[str, Any]:
     """
     if hdrs.CONTENT_TYPE in request.headers and request.content_type not in _TYPES:
         raise Refused(415, f"{request.content_type} is not read here; send application/json")
-    return parsed(await request.read())
-
-
-def parsed(body: bytes) -> dict[str, Any]:
-    """
-    Parse a JSON object strictly: UTF-8, each name once, no NaN, no lone surrogates.
-
-    Raises:
-        Refused: it is none.
-    """
     try:
-        # The stricter of the two, but it takes the last of several equal names, and rounds large numbers.
-        orjson.loads(body)
-        value = json.loads(body, object_pairs_hook=_once)
-    except orjson.JSONDecodeError as error:
-        raise Refused(400, f"the body is not JSON: {error.msg} at {error.lineno}:{error.colno}") from None
-    except (ValueError, RecursionError):  # a number of thousands of digits, or thousands of brackets
-        raise Refused(400, "the body is not JSON that is read here: too deep, or a number too long") from None
-    if not isinstance(value, dict):
-        raise Refused(400, "the body is not a JSON object")
-    return value
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        twice = next(name for index, (name, _) in enumerate(pairs) if name in dict(pairs[:index]))
-        raise Refused(400, f"{json.dumps(twice)[:100]} is there twice; which one is meant?")
-    return found
+        return json_object.read(await request.read())
+    except json_object.BadJson as error:
+        raise Refused(400, str(error)) from None

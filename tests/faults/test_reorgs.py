@@ -98,7 +98,8 @@ async def test_a_block_that_left_and_returned_while_its_send_was_unanswered_is_s
             assert [bool(row["orphaned"]) for row in daemon.rows] == [True]
             node.chain.return_to(old)
             aggregator.always = None
-            await node.mine(count=2)
+            head = await node.mine(count=2)
+            await daemon.until(lambda: bytes(daemon.chain["hash"]) == head.hash)
             await daemon.until(lambda: daemon.states() == [(11, "accepted")])
             assert [(bool(row["orphaned"]), bool(row["already_known"])) for row in daemon.rows] == [(False, False)]
         assert len(aggregator.accepted) == 1

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from listener.cli.preflight import Finding, findings
+from listener.config import load
 
 
 def proofs(folder: Path, table: str, *, require_key: bool = False, performs: bool = True) -> list[Finding]:
@@ -42,5 +43,6 @@ def test_a_key_of_pinata_that_is_not_there_is_a_warning_offline_and_a_failure_el
     assert line.problem.endswith("proofs.token: environment variable PINATA_JWT is not set; export PINATA_JWT=…")
     found = list(findings(tmp_path / "config.toml", {}, require_key=True))
     assert [(each.status, each.check) for each in found] == [("failed", "config")]
-    (line,) = proofs(tmp_path, table, performs=False)  # an attester needs none
+    (line,) = proofs(tmp_path, table, require_key=True, performs=False)  # an attester needs none
     assert line.status == "ok"
+    assert load(tmp_path / "config.toml", {"PINATA_JWT": "a-long-word"}, performs=False).proofs.token is None

@@ -327,3 +327,15 @@ def key_file(path: Path, mode: int) -> None:
     path.write_text(f"{KEY}\n")
     path.chmod(mode)
     assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_the_secrets_of_the_proof_store_are_known_to_the_redactor(write: Write) -> None:
+    pinata = '[proofs]\nbackend = "pinata"\ntoken = "jwt-of-pinata"\ngateways = ["http://h/ipfs?t=of-a-gateway-7"]\n'
+    assert {"jwt-of-pinata", "of-a-gateway-7"} <= set(load(write(pinata), {}).secrets)
+
+
+def test_a_credential_that_is_wrong_is_refused_without_being_shown(write: Write) -> None:
+    for wrong in ("short", "two words here", "ümlaut-token"):
+        with pytest.raises(ConfigError, match=r"proofs\.token: it is no credential") as caught:
+            load(write(f'[proofs]\nbackend = "pinata"\ntoken = "{wrong}"\n'), {})
+        assert wrong not in str(caught.value)

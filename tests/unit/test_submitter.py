@@ -78,9 +78,9 @@ async def test_what_becomes_ready_later_is_sent_at_once(world: World, server: Ra
     async with submitting(world, server):
         await asyncio.sleep(0.05)
         await ready(world, 1)
-        await until(lambda: len(server.requests) == 1, 1)
+        await until(lambda: len(server.requests) == 1, 4)
         await ready(world, 1, first=START + 2)
-        await until(lambda: len(server.requests) == 2, 1)
+        await until(lambda: len(server.requests) == 2, 4)
 
 
 async def test_no_more_are_in_flight_than_allowed_and_as_many_as_allowed(world: World, server: RawServer) -> None:

@@ -61,22 +61,22 @@ def test_empty_data_and_any_text_in_the_proof_are_a_claim() -> None:
 @pytest.mark.parametrize(
     ("sent", "said"),
     [
-        (b"", "this is not JSON: "),
-        (b"{", "this is not JSON: "),
-        (b"\xff{}", "this is not JSON: "),
-        (body()[:-1] + b', "x": "\xff"}', "this is not JSON: "),
-        (body()[:-1] + b', "x": "\\ud800"}', "this is not JSON: "),
-        (body()[:-1] + b', "x": NaN}', "this is not JSON: "),
-        (b"[" * 100_000, "this is not JSON: "),
-        (b"[]", "a JSON object is needed, not a list"),
-        (b"null", "a JSON object is needed, not null"),
-        (b"7", "a JSON object is needed, not 7"),
+        (b"", "the body is not JSON"),
+        (b"{", "the body is not JSON"),
+        (b"\xff{}", "the body is not JSON"),
+        (body()[:-1] + b', "x": "\xff"}', "the body is not JSON"),
+        (body()[:-1] + b', "x": "\\ud800"}', "the body is not JSON"),
+        (body()[:-1] + b', "x": NaN}', "the body is not JSON"),
+        (b"[" * 100_000, "the body is not JSON"),
+        (b"[]", "the body is not a JSON object"),
+        (b"null", "the body is not a JSON object"),
+        (b"7", "the body is not a JSON object"),
         (b"{}", "proofOfTask is missing; send proofOfTask, data, taskDefinitionId, performer"),
         (without("data"), "data is missing; "),
         (without("taskDefinitionId"), "taskDefinitionId is missing; "),
         (without("performer"), "performer is missing; "),
-        (body()[:-1] + b', "data": "0x"}', '"data" stands there twice'),
-        (body()[:-1] + b', "taskDefinitionID": 7}', '"taskDefinitionID" stands there twice'),
+        (body()[:-1] + b', "data": "0x"}', '"data" is there twice'),
+        (body()[:-1] + b', "taskDefinitionID": 7}', '"taskDefinitionID" is there twice'),
         (body(proofOfTask=None), "proofOfTask: a text is needed, not null"),
         (body(proofOfTask={"a": 1}), "proofOfTask: a text is needed, not an object"),
         (body(data="0x123"), 'data: 0x and an even number of hex digits are needed, not "0x123"'),
@@ -109,7 +109,7 @@ def test_nesting_that_the_interpreter_cannot_follow_is_refused_as_well() -> None
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(500)
     try:
-        with pytest.raises(BadClaim, match="it is nested too deep"):
+        with pytest.raises(BadClaim, match="too deep"):
             read(body()[:-1] + b', "x": ' + b"[" * 600 + b"]" * 600 + b"}")
     finally:
         sys.setrecursionlimit(limit)

@@ -206,15 +206,11 @@ async def test_content_that_is_packed_is_not_unpacked(ipfs: FakeIpfs, tmp_path: 
 
 
 async def test_content_without_end_is_cut_off_at_the_limit_or_the_time(ipfs: FakeIpfs, tmp_path: Path) -> None:
-    sent = 0
-
     async def drip(request: web.Request, piece: bytes, pause_s: float) -> web.StreamResponse:
-        nonlocal sent
         answer = web.StreamResponse()
         await answer.prepare(request)
         while True:
             await answer.write(piece)
-            sent += len(piece)
             await asyncio.sleep(pause_s)
 
     ipfs.answer = lambda request: drip(request, b"x" * 10_000, 0)

@@ -68,7 +68,7 @@ async def test_what_is_journaled_later_is_executed_at_once(world: World) -> None
     async with running(world, work(good)):
         await asyncio.sleep(0.05)
         await walk(world)
-        await until(lambda: world.states() == ["ready"], 1)
+        await until(lambda: world.states() == ["ready"], 4)
 
 
 async def test_a_handler_sees_its_task(world: World) -> None:
@@ -321,9 +321,9 @@ async def test_whatever_a_handler_raises_ends_as_a_row_and_the_next_one_runs(
         Runner([work(bad, max_attempts=1, concurrency=1)], SIGNER, world.journal).run(asyncio.Event())
     )
     try:
-        await until(lambda: world.states() == ["failed"], 0.5)
+        await until(lambda: world.states() == ["failed"], 4)
         await walk(world)
-        await until(lambda: world.states() == ["failed", "ready"], 0.5)
+        await until(lambda: world.states() == ["failed", "ready"], 4)
     finally:
         stage.cancel()
         await asyncio.wait([stage])
@@ -354,8 +354,8 @@ async def test_each_rule_has_slots_of_its_own(world: World) -> None:
         await asyncio.sleep(60)
 
     await world.walk(*[fired("blocks", block(number)) for number in (11, 12)], fired("blocks-once", block(12)))
-    async with running(world, work(hang, concurrency=1, timeout_s=0.4, max_attempts=1), work(good, "blocks-once")):
-        await until(lambda: world.states() == ["running", "pending", "ready"], 0.35)
+    async with running(world, work(hang, concurrency=1, timeout_s=4, max_attempts=1), work(good, "blocks-once")):
+        await until(lambda: world.states() == ["running", "pending", "ready"], 3.5)
         await until(lambda: world.states() == ["failed", "running", "ready"])
 
 
@@ -403,7 +403,7 @@ async def test_a_held_task_waits_for_its_block_to_settle(world: World, hold: Hol
         await asyncio.sleep(0.05)
         assert world.states() == ["pending"]
         await world.walk(to=block(far_enough), final=11)
-        await until(lambda: world.states() == ["ready"], 1)
+        await until(lambda: world.states() == ["ready"], 4)
 
 
 async def test_a_held_task_is_not_run_before_its_chain_was_read_again(world: World) -> None:
@@ -416,7 +416,7 @@ async def test_a_held_task_is_not_run_before_its_chain_was_read_again(world: Wor
         assert world.states() == ["pending"]
         world.journal.stand(CHAIN, block(20).cursor, frontier(20))
         await world.walk(to=block(21))
-        await until(lambda: world.states() == ["ready"], 1)
+        await until(lambda: world.states() == ["ready"], 4)
 
 
 async def test_a_reorg_while_a_task_is_held_cancels_it(world: World) -> None:

@@ -1,6 +1,7 @@
 """Proofs of the local store are served to everybody, and nothing else is."""
 
 import base64
+import threading
 from pathlib import Path
 from urllib.parse import quote
 
@@ -11,7 +12,7 @@ from listener.config import Proofs
 from listener.proofs import opened
 from listener.proofs.cid import Cid, parse
 from listener.proofs.folder import Folder
-from listener.web import ipfs_route
+from listener.web import ipfs, ipfs_route
 
 PROOF = {"a": 1, "b": "hello"}
 CONTENT = b'{"a":1,"b":"hello"}'
@@ -80,3 +81,15 @@ async def test_a_file_that_is_not_what_its_name_says_is_not_served(tmp_path: Pat
         folder.place(cid).symlink_to("/etc/passwd")
         assert (await served.ask("GET", f"/ipfs/{cid}"))[0] == 503
         assert (await served.ask("POST", f"/ipfs/{cid}"))[0] == 405
+
+
+async def test_a_disk_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, cid = await kept(tmp_path)
+    go_on = threading.Event()
+    monkeypatch.setattr(Folder, "_read", lambda *_args: go_on.wait(20))
+    monkeypatch.setattr(ipfs, "READ_S", 0.05)
+    async with serving(ipfs_route(folder, 1000)) as served:
+        status, answer = await served.ask("GET", f"/ipfs/{cid}")
+        assert status == 503
+        assert is_refusal(answer)
+    go_on.set()
