@@ -14,7 +14,7 @@ from eth_abi.abi import encode
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError, model_validator
 
 from listener import Claim, ClaimContext, NotPossible, ProofRejected, TaskContext, TaskResult, Verdict
-from tasks.access_reading import Address, At, Role, Unfit, block_at, head_number
+from tasks.access_reading import Address, At, Role, Unfit, block_at, head_number, number_of
 from tasks.access_requirement import evaluated
 from tasks.access_roles import RoleAt, merkle_root
 
@@ -68,7 +68,7 @@ class _Named(BaseModel):
 
     task: Annotated[StrictStr, Field(pattern="^[0-9a-f]{32}$")]
     block_number: Annotated[StrictInt, Field(alias="blockNumber", ge=0, lt=2**63)]
-    block_hash: StrictStr = Field(alias="blockHash")
+    block_hash: Annotated[StrictStr, Field(alias="blockHash", pattern="^0x[0-9a-f]{64}$")]
 
 
 async def execute(ctx: TaskContext[Settings]) -> TaskResult | None:
@@ -94,8 +94,8 @@ async def validate(ctx: ClaimContext[Settings], claim: Claim) -> Verdict:
     """Evaluate again at the block that the proof names, as the chain has it now, and compare every byte."""
     try:
         named, asked = await _read(ctx, claim)
-        await _check_due(ctx, named)
         at = await _awaited(ctx, named)
+        await _check_due(ctx, named)
         again = await _answer(ctx, at, named.task, asked)
     except (ProofRejected, Unfit) as error:
         return Verdict.reject(str(error))
@@ -176,6 +176,8 @@ async def _awaited(ctx: ClaimContext[Settings], named: _Named) -> At:
     number, ends_at = named.block_number, time.monotonic() + ctx.patience_s
     at = await block_at(ctx, number)
     while at is None:
+        if await number_of(ctx, named.block_hash) not in {None, number}:
+            raise Unfit(f"the block with the hash that the proof says is not block {number}")
         if time.monotonic() >= ends_at:
             raise ValueError(f"there is no block {number} yet")
         await asyncio.sleep(AGAIN_S)

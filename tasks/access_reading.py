@@ -101,6 +101,12 @@ async def block_at(ctx: TaskContext[Any], number: int) -> At | None:
     return At(int(header["number"], 16), bytes.fromhex(header["hash"][2:]), int(header["timestamp"], 16))
 
 
+async def number_of(ctx: TaskContext[Any], block_hash: str) -> int | None:
+    """Return the number of a block, canonical or not, by its hash; None where it is not known."""
+    header = await ask(ctx, "latest", "eth_getBlockByHash", block_hash, False)  # noqa: FBT003 - JSON-RPC
+    return None if header is None else int(header["number"], 16)
+
+
 async def head_number(ctx: TaskContext[Any]) -> int:
     """Return the newest block's number."""
     return int(await ask(ctx, "latest", "eth_blockNumber"), 16)
