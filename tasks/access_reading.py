@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from eth_abi.abi import encode
-from eth_utils.address import is_address, to_checksum_address
+from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from pydantic import BeforeValidator
 
@@ -41,9 +41,12 @@ class At:
 
 
 def _address(value: Any) -> str:
-    if not isinstance(value, str) or not is_address(value) or not value.startswith("0x"):
-        raise ValueError("should be an address, 0x and 40 hex digits, in one case or with a right checksum")
-    return to_checksum_address(value)
+    if not isinstance(value, str) or not re.fullmatch("0x[0-9a-fA-F]{40}", value):
+        raise ValueError("should be an address: 0x and 40 hex digits")
+    checksummed = to_checksum_address(value)
+    if value not in {checksummed, value.lower(), f"0x{value[2:].upper()}"}:
+        raise ValueError("should be an address with a right checksum, or in one case")
+    return checksummed
 
 
 def _role(value: Any) -> bytes:

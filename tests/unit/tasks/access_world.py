@@ -1,8 +1,7 @@
 """A chain of a few blocks on which contracts answer as the test says, to read by the access task."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from eth_abi.abi import decode, encode
 from eth_utils.crypto import keccak
@@ -10,6 +9,9 @@ from eth_utils.crypto import keccak
 from listener import Claim, ClaimContext, TaskContext
 from listener.testing import claim_context, context
 from tasks.access_control import Body, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PROTOCOL = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
 SCORES = "0xe7f1725E7734CE288F8367e1Bb143E90bb3F0512"
