@@ -9,7 +9,7 @@ Every error of the project, sorted by what is to be done about it.
                    ├─ StageEnded             a stage returned unasked: stop, exit 1
                    ├─ ChainHalted            the chain left us: that chain waits, the others go on
                    ├─ TransientError         try again: ChainUnavailable, AggregatorUnavailable, AggregatorDeclined,
-                   │                        Overtaken
+                   │                        Overtaken, FetchFailed
                    ├─ ProofError             execute or judge again: ProofUnavailable. One kind of it is the claim's own
                    │                        fault, and a validator rejects it: ProofRejected, ProofNotFound
                    ├─ HandlerFailed          execute again, then Task → failed, go on: HandlerTimeout, BadTaskResult,
@@ -95,6 +95,14 @@ class ProofRejected(ProofError):
 
 class ProofNotFound(ProofRejected):
     """All who were asked answered that they have it not, or gave something else."""
+
+
+class FetchFailed(TransientError):
+    """A URL that others chose gave no answer that can be used; ``is_ours``: because our own network is away."""
+
+    def __init__(self, message: str, *, is_ours: bool = False) -> None:
+        super().__init__(message)
+        self.is_ours = is_ours
 
 
 class HandlerFailed(ListenerError):

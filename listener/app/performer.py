@@ -27,7 +27,7 @@ from listener.rules.matcher import Matcher
 from listener.runner import Runner, Work
 from listener.signing import Signer
 from listener.submitter import Submitter
-from listener.web import Executable, Server, no_validate_route, performer_routes
+from listener.web import Executable, Healthcheck, Route, Server, no_validate_route, performer_routes
 
 log = structlog.get_logger()
 
@@ -76,10 +76,11 @@ async def build(  # noqa: PLR0913 - what the operator wrote, in three parts, and
         stopping=stopping,
         more=[
             claims_route(settings, works, runner.judge) if attests else no_validate_route(),
+            *_healthchecks(settings, chains, signer),
             *proof_routes(settings, proofs),
         ],
     )
-    for name in read_chains(settings, works):
+    for name in _read_chains(settings, works):
         # Not in the followers: handlers that are finished after a stop still read over these lines.
         await edges.enter_async_context(chains[name].attended())
     return [
@@ -108,6 +109,18 @@ async def _take_up(journal: Journal, settings: config.Config, resume_at: str | N
     for gone in await journal.end_gone():
         log.warning("rule.gone", rule=gone.rule, chain=gone.chain, expired=gone.expired, reason=gone.reason)
     log.info("journal.opened", url=settings.journal.url.redacted, was_running=running, was_ready=ready)
+
+
+def _read_chains(settings: config.Config, works: Sequence[Work]) -> set[str]:
+    """Give the chains that rules look at, elections read, and health checks are answered from."""
+    answered = set() if settings.healthcheck_chain is None else {settings.healthcheck_chain}
+    return read_chains(settings, works) | answered
+
+
+def _healthchecks(settings: config.Config, chains: Mapping[str, Chain], signer: Signer) -> list[Route]:
+    """Answer health checks, where the configuration says so."""
+    name = settings.healthcheck_chain
+    return [] if name is None else [Healthcheck(chains[name], signer.sign_block_hash, signer.address).route]
 
 
 def _followers(

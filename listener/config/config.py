@@ -70,6 +70,19 @@ class Config(Table):
         return self.chains[self.attestation.chain or next(iter(self.chains))]
 
     @property
+    def healthcheck_chain(self) -> str | None:
+        """
+        The chain whose blocks health checks name: that of the attestation contract, or the only one.
+
+        None where health checks are not answered, or nobody can say which it is.
+        """
+        if not self.http.healthcheck:
+            return None
+        if self.attestation_chain is not None:
+            return self.attestation_chain.name
+        return next(iter(self.chains)) if len(self.chains) == 1 else None
+
+    @property
     def secrets(self) -> list[str]:
         """Every text that no log line and no stored reason may show."""
         urls = [endpoint for chain in self.chains.values() for endpoint in chain.endpoints]

@@ -62,7 +62,7 @@ class Http(Table):
     bind: Bind = "127.0.0.1:4003"
     validate_bind: Bind | None = None  # for attester nodes: without a token, and with nothing else on it
     token: Annotated[SecretStr | None, BeforeValidator(_token)] = None
-    healthcheck: bool = False  # whether GET /healthcheck is answered too
+    healthcheck: bool = False  # whether /healthcheck is answered: GET, and of a performer JSON-RPC too
     max_body_bytes: int = Field(default=262_144, ge=1, le=2**30)
     max_requests: int = Field(default=128, ge=1, le=10_000)  # in hand at a time; health and metrics do not count
     max_connections: int = Field(default=256, ge=1, le=100_000)

@@ -5,8 +5,8 @@ A thousand tasks of a block make one read (``answers.py``). Runs on the stages' 
 """
 
 import asyncio
+from typing import Any, Protocol
 
-from listener.chains import Chain
 from listener.chains.wire import RpcError
 from listener.election import layout
 from listener.election.answers import Answers
@@ -19,6 +19,14 @@ REVERTED = 3  # JSON-RPC's code for it; older nodes say it in words only
 At = dict[str, str] | str  # a block, as eth_call names it
 
 
+class Calls(Protocol):
+    """What is asked: a Chain, or what looks like one."""
+
+    name: str
+
+    async def call(self, method: str, params: list[Any]) -> Any: ...  # noqa: D102
+
+
 class Reverted(Exception):
     """The contract has no such view, or its answer is a revert."""
 
@@ -26,7 +34,7 @@ class Reverted(Exception):
 class Operators:
     """The operators of one attestation contract."""
 
-    def __init__(self, chain: Chain, address: str) -> None:
+    def __init__(self, chain: Calls, address: str) -> None:
         self._chain = chain
         self._address = address
         self._lists: Answers[tuple[str, ...]] = Answers()

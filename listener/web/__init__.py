@@ -3,6 +3,7 @@
 from listener.web.door import listen
 from listener.web.envelope import Refused, envelope, refusal
 from listener.web.execute import Executable
+from listener.web.healthcheck import Healthcheck
 from listener.web.ipfs import ipfs_route
 from listener.web.route import Route
 from listener.web.routes import attester_routes, performer_routes
@@ -11,6 +12,7 @@ from listener.web.validate import no_validate_route, validate_route
 
 __all__ = [
     "Executable",
+    "Healthcheck",
     "Refused",
     "Route",
     "Server",

@@ -1,0 +1,140 @@
+"""
+``POST /healthcheck``: JSON-RPC ``healthcheck [blockNumber]``, by which others see that this operator is there.
+
+It signs for strangers, so it signs one form alone: the EIP-191 message of 32 bytes that are the hash of a recent block,
+which our own endpoints named. That form is no task's digest, nor a transaction. A block is read and signed once a
+second at the most, however many ask, and each client may ask a few times a second.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import hdrs, web
+
+from listener.chains import Chain
+from listener.errors import ChainUnavailable
+from listener.web.envelope import TYPE, Refused
+from listener.web.limits import Rates
+from listener.web.route import Route
+
+PATH = "/healthcheck"
+RECENT = 256  # blocks below the newest that are answered for
+FRESH_S = 1.0  # after which a number is read again: a reorg may have put another block there
+PATIENCE_S = 2.0  # for a block that the asker has and we have not yet
+AGAIN_S = 0.1
+AHEAD = 2  # blocks above the newest one that are waited for
+KEPT = RECENT + AHEAD + 1
+REQUESTS_PER_S = 10  # of one client, and as many at once
+LONGEST_ID = 256
+NO_BLOCK = -32000  # JSON-RPC's code for what the server has not
+BODY: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "id": {"anyOf": [{"type": "string", "maxLength": 256}, {"type": "integer"}, {"type": "null"}]},
+        "method": {"const": "healthcheck"},
+        "params": {"type": "array", "items": {"type": "integer"}, "minItems": 1, "maxItems": 1},
+    },
+    "required": ["method", "params"],
+}
+
+
+class Healthcheck:
+    """
+    Answers for one chain.
+
+    Args:
+        sign: signs a block's hash.
+        address: whose signature that is.
+    """
+
+    def __init__(self, chain: Chain, sign: Callable[[bytes], bytes], address: str) -> None:
+        self._chain = chain
+        self._sign = sign
+        self._address = address
+        self._answers: dict[int, tuple[float, asyncio.Task[dict[str, str]]]] = {}
+        self._rates = Rates(REQUESTS_PER_S)
+        self.route = Route(
+            method=hdrs.METH_POST,
+            path=PATH,
+            handler=self._handle,
+            for_attesters=True,
+            summary="JSON-RPC healthcheck [blockNumber]: the block's hash, signed by the performer.",
+            enveloped=False,
+            statuses=(400,),
+            body=lambda: BODY,
+        )
+
+    async def _handle(self, request: web.Request) -> web.Response:
+        wait_s = self._rates.wait_s(request.remote or "", time.monotonic())
+        if wait_s:
+            raise Refused(429, "too many health checks; try again in a second", headers={"Retry-After": "1"})
+        identity, number = _asked(await request.read())
+        reply: dict[str, Any] = {"jsonrpc": "2.0", "id": identity}
+        try:
+            reply["result"] = await self._answer(number)
+        except ChainUnavailable:
+            reply["error"] = {"code": NO_BLOCK, "message": "that block is not known here, or not recent"}
+        return web.Response(body=json.dumps(reply).encode(), content_type=TYPE)
+
+    async def _answer(self, number: int) -> dict[str, str]:
+        """Share one reading and one signature among all who ask for a block."""
+        head = self._chain.head
+        if head is None or not max(head.number - RECENT, 0) <= number <= head.number + AHEAD:
+            raise ChainUnavailable("it is not recent")
+        now = time.monotonic()
+        begun, task = self._answers.get(number, (float("-inf"), None))
+        if task is None or (task.done() and now - begun >= FRESH_S):
+            while len(self._answers) >= KEPT:
+                self._answers.pop(next(iter(self._answers)))
+            self._answers.pop(number, None)
+            task = asyncio.create_task(self._read(number))
+            self._answers[number] = now, task
+        return await asyncio.shield(task)  # who goes away leaves the others their answer
+
+    async def _read(self, number: int) -> dict[str, str]:
+        ends_at = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                block = await self._chain.header(number)
+            except ChainUnavailable:
+                block = None
+            if block is not None:
+                return {
+                    "blockHash": f"0x{block.hash.hex()}",
+                    "signature": f"0x{self._sign(block.hash).hex()}",
+                    "address": self._address,
+                }
+            if time.monotonic() >= ends_at:
+                raise ChainUnavailable(f"there is no block {number} yet")
+            await asyncio.sleep(AGAIN_S)
+
+
+def _asked(body: bytes) -> tuple[str | int | None, int]:
+    """
+    Read a request: its id, and the block's number.
+
+    Raises:
+        Refused: it is no health check.
+    """
+    try:
+        asked = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Refused(400, "the body is not JSON") from None
+    if not isinstance(asked, dict) or asked.get("method") != "healthcheck":
+        raise Refused(400, "one JSON-RPC request with the method healthcheck is needed")
+    identity, params = asked.get("id"), asked.get("params")
+    if (
+        not isinstance(identity, str | int | None)
+        or isinstance(identity, bool)
+        or (isinstance(identity, str) and len(identity) > LONGEST_ID)
+    ):
+        raise Refused(400, f"an id is a whole number, or a text of {LONGEST_ID} characters at the most")
+    number = params[0] if isinstance(params, list) and len(params) == 1 else None
+    if isinstance(number, float) and number.is_integer():
+        number = int(number)  # 9.0 is 9 to JSON
+    if type(number) is not int:
+        raise Refused(400, "params are [blockNumber], a number")
+    return identity, number

@@ -1,0 +1,72 @@
+"""The price oracle end to end: a real daemon's parts, a real store, and an attester with sources of its own."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from following import following, write_config
+
+from listener.devnet.aggregator import Aggregator
+from listener.devnet.prices import Prices
+from listener.testing import FakeNode
+
+
+def rule(prices: Prices, **more: Any) -> str:
+    sources = ", ".join(
+        "{" + ", ".join(f"{key} = {json.dumps(value)}" for key, value in each.items()) + "}"
+        for each in prices.sources()
+    )
+    given = "".join(f"{key} = {value}\n" for key, value in more.items())
+    return (
+        '[[rules]]\nname = "price"\ntask = "tasks.price_oracle"\ntask_definition_id = 5\n'
+        f'trigger = {{ type = "block", every = 2 }}\nmax_attempts = 1\n{given}'
+        f"settings = {{ block_age_s = 1000000000, sources = [{sources}] }}\n"
+    )
+
+
+async def vote(url: str, call: Any) -> Any:
+    body = {
+        "proofOfTask": call.proof_of_task,
+        "data": f"0x{call.data.hex()}",
+        "taskDefinitionId": call.task_definition_id,
+        "performer": call.performer,
+    }
+    async with aiohttp.ClientSession() as session, session.post(f"{url}/task/validate", json=body) as response:
+        return (await response.json())["data"]
+
+
+async def test_it_is_executed_checked_accepted_and_approved(
+    node: FakeNode, aggregator: Aggregator, tmp_path: Path
+) -> None:
+    async with Prices() as prices:
+        config = write_config(tmp_path, [node.ws_url], rule(prices), aggregator=aggregator.url)
+        async with following(config, attests=True) as daemon:
+            await daemon.walked(10)
+            await node.mine(count=4)
+            await daemon.until(lambda: daemon.states("price") == [(12, "accepted"), (14, "accepted")])
+            for call in aggregator.accepted:
+                assert await vote(daemon.url, call) is True
+                wrong = call.data[:-1] + bytes((call.data[-1] ^ 1,))
+                assert await vote(daemon.url, type(call)(**{**_fields(call), "data": wrong})) is False
+
+
+async def test_what_the_sources_do_not_agree_on_is_never_signed(
+    node: FakeNode, aggregator: Aggregator, tmp_path: Path
+) -> None:
+    async with Prices() as prices:
+        prices.says = {"binance": "NaN", "binance-us": "0", "coinbase": "-1"}
+        config = write_config(tmp_path, [node.ws_url], rule(prices), aggregator=aggregator.url)
+        async with following(config) as daemon:
+            await daemon.walked(10)
+            await node.mine(count=2)
+            await daemon.until(lambda: daemon.states("price") == [(12, "failed")])
+        assert "1 of 4 sources agree" in daemon.rows[0]["error"]
+        assert not aggregator.accepted
+
+
+def _fields(call: Any) -> dict[str, Any]:
+    return {name: getattr(call, name) for name in call.__dataclass_fields__}
