@@ -207,7 +207,6 @@ async def test_a_contract_that_lists_no_members_and_a_node_in_trouble_publish_no
 @given(place=st.integers(0, 10_000), by=st.integers(1, 127))
 async def test_a_proof_with_any_byte_changed_is_rejected(place: int, by: int) -> None:
     world = World()
-    world.head = 150
     listing(world, [A, B, C])
     ctx = dataclasses.replace(world.execution(LISTED), proofs=Inline(2**20))
     claim = claim_of(await execute(ctx))
