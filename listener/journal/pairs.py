@@ -63,6 +63,7 @@ class Cause:
     rule: str
     place: Any  # the transaction's hash, or the block's number where no log was the cause
     log: bytes | None  # packed
+    index: int | None = None  # the log's, in its block
     rank: int = 0  # how far it stands behind the first log that the rule found in the transaction
 
     @property
@@ -70,9 +71,9 @@ class Cause:
         """What is equal in another block."""
         return self.rule, self.place
 
-    def fits(self, other: "Cause", *, log: bool, rank: bool) -> bool:
-        """Compare the log's content, and its place in the transaction."""
-        return (not log or self.log == other.log) and (not rank or self.rank == other.rank)
+    def fits(self, other: "Cause", *fields: str) -> bool:
+        """Compare some of the log's content, its index, and its place in the transaction."""
+        return all(getattr(self, field) == getattr(other, field) for field in fields)
 
     @classmethod
     def of(cls, key: str, occasion: Occasion, first: FirstIndexes) -> "Cause":
@@ -80,26 +81,27 @@ class Cause:
         log = occasion.log
         if log is None:
             return cls(key, occasion.rule, occasion.block.number, None)
-        return cls(key, occasion.rule, log.transaction_hash, packed(log), _rank(Place.of(occasion), first))
+        return cls(key, occasion.rule, log.transaction_hash, packed(log), log.index, _rank(Place.of(occasion), first))
 
     @classmethod
     def of_row(cls, row: Any, first: FirstIndexes) -> "Cause":
         """Take it from a row."""
         if row.transaction_hash is None:
             return cls(row.id, row.rule, row.block_number, row.log)
-        return cls(row.id, row.rule, row.transaction_hash, row.log, _rank(row, first))
+        return cls(row.id, row.rule, row.transaction_hash, row.log, row.log_index, _rank(row, first))
 
 
 def pairs_of(connection: Connection, chain: str, wanted: Sequence[Cause]) -> dict[Any, int]:
     """Find the orphans that were sent for these causes and are nobody's pair: a cause's id → the orphan's id."""
     waiting = _waiting(connection, chain, {cause.same for cause in wanted})
     pairs: dict[Any, int] = {}
-    # Equal logs first, and of equal ones that in the same place of the transaction: its twin may not have been sent.
-    # Then the place alone, for arguments such as block.number do change; the rest in log order.
-    for log, rank in ((True, True), (True, False), (False, True), (False, False)):
+    # Equal logs first. Of equal ones that with the same index: what its task would sign may be what was sent already, and
+    # a twin's is not. Then that in the same place of the transaction: its twin may not have been sent. Then the place
+    # alone, for arguments such as block.number do change; the rest in log order.
+    for fields in (("log", "index"), ("log", "rank"), ("log",), ("rank",), ()):
         for cause in wanted:
             orphans = waiting.get(cause.same, [])
-            match = next((each for each in orphans if each.fits(cause, log=log, rank=rank)), None)
+            match = next((each for each in orphans if each.fits(cause, *fields)), None)
             if match is not None and cause.id not in pairs:
                 pairs[cause.id] = match.id
                 orphans.remove(match)

@@ -137,6 +137,24 @@ async def test_of_the_logs_of_a_transaction_the_one_in_the_place_of_the_sent_one
     assert first.id == 1
 
 
+async def test_of_equal_logs_the_one_with_the_index_of_a_sent_one_is_paired_with_it(world: World) -> None:
+    """A proof that names the index would be one that was sent already, and so the log that is still owed no task's."""
+    await world.walk(*[event("events", block(11), index=n, data=b"twin") for n in range(3)])
+    first, second, third = await world.claim("events")
+    await world.sign([first, third])
+    await world.accept(await world.hand_out())
+    await replace(world, *[event("events", block(11, "b"), index=n, data=b"twin") for n in (1, 2, 3)])
+    assert [(row["log_index"], row["state"], row["paired_id"]) for row in world.rows().values()] == [
+        (0, "accepted", None),
+        (1, "cancelled", None),
+        (2, "accepted", None),
+        (1, "skipped", first.id),
+        (2, "skipped", third.id),
+        (3, "pending", None),
+    ]
+    assert second.id == 2
+
+
 async def test_a_paired_orphan_that_was_not_accepted_goes_out_again_with_identical_bytes(world: World) -> None:
     await world.walk(event("events", block(11)))
     await world.execute("events")
