@@ -18,6 +18,21 @@ EVENT_RULE = "intents"
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A rule on blocks whose proof is kept elsewhere and known by a CID: it counts by the block that it names."""
+
+    name: str
+    definition: int  # id, uint16
+    every: int  # blocks
+
+
+PRICES = Kept("prices", 3, 4)
+HEALTH = Kept("health", 4, 6)
+ROLES = Kept("keepers", 5, 7)
+KEPT = (PRICES, HEALTH, ROLES)
+
+
+@dataclass(frozen=True, slots=True)
 class Expected:
     """
     A trigger on the canonical chain.
@@ -68,6 +83,23 @@ def count(triggers: Iterable[Expected], accepted: Iterable[str]) -> Count:
     return Count(len(triggers), tuple(missed), doubled + again, others.total() - again)
 
 
+def counted_as(definition: int, proof: str, content: Mapping[str, Any] | None) -> str:
+    """
+    Return what an accepted proof is compared by: itself, or for one that is kept elsewhere its rule and block.
+
+    Args:
+        definition: the task definition id that it was sent with.
+        proof: the proof of task.
+        content: what is kept under it; None where nothing was found.
+    """
+    kept = next((each for each in KEPT if each.definition == definition), None)
+    return proof if kept is None or content is None else _named(kept, str(content.get("blockHash")))
+
+
+def _named(kept: Kept, block_hash: str) -> str:
+    return f"{kept.name}+{block_hash}"
+
+
 def _of_blocks(blocks: Iterable[Mapping[str, Any]]) -> Iterable[Expected]:
     for block in blocks:
         number, block_hash = int(block["number"], 16), block["hash"]
@@ -75,6 +107,10 @@ def _of_blocks(blocks: Iterable[Mapping[str, Any]]) -> Iterable[Expected]:
             if number % period == 0:
                 proof = f"{number}+{rule}+{block_hash}"
                 yield Expected(rule, number, proof, _cause(proof))
+        for kept in KEPT:
+            if number % kept.every == 0:
+                proof = _named(kept, block_hash)
+                yield Expected(kept.name, number, proof, proof)
 
 
 def _of_events(events: Iterable[Mapping[str, Any]]) -> Iterable[Expected]:
