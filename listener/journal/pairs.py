@@ -95,8 +95,8 @@ def pairs_of(connection: Connection, chain: str, wanted: Sequence[Cause]) -> dic
     """Find the orphans that were sent for these causes and are nobody's pair: a cause's id → the orphan's id."""
     waiting = _waiting(connection, chain, {cause.same for cause in wanted})
     pairs: dict[Any, int] = {}
-    # Equal logs first. Of equal ones that with the same index: what its task would sign may be what was sent already, and
-    # a twin's is not. Then that in the same place of the transaction: its twin may not have been sent. Then the place
+    # Equal logs first. Of equal ones that with the same index: what its task would sign may be what was sent, and a
+    # twin's is not. Then that in the same place of the transaction: its twin may not have been sent. Then the place
     # alone, for arguments such as block.number do change; the rest in log order.
     for fields in (("log", "index"), ("log", "rank"), ("log",), ("rank",), ()):
         for cause in wanted:

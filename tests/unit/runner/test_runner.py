@@ -639,11 +639,17 @@ async def test_what_was_in_hand_when_a_process_ended_runs_one_at_a_time_beside_t
 
 async def test_after_a_start_nothing_runs_before_the_cursor_was_compared_with_its_chain(world: World) -> None:
     """Blocks may have left the chain while nobody looked: what was pending for them must never be signed."""
+    ran: list[int] = []
+
+    async def record(ctx: Context) -> TaskResult:
+        ran.append(ctx.trigger.block_number)
+        return TaskResult(ctx.key)
+
     await walk(world, 2)
     world.journal.looked.clear()
-    async with running(world, work(good)):
+    async with running(world, work(record)):
         await asyncio.sleep(0.2)
-        assert world.states() == ["pending"] * 2
+        assert (world.states(), ran) == (["pending"] * 2, [])
         await world.fork(block(11), to=block(12, "b"))
         await until(lambda: world.states() == ["ready", "cancelled"])
 
