@@ -1,13 +1,14 @@
 """Access control from end to end: real contracts, the daemon, and a judge of what it signed."""
 
 import dataclasses
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 from asking import ask, ready
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
-from following import Following, following, write_config
+from following import attending, following, write_config
 from test_operators import deployed
 
 from listener.devnet.accounts import ACCOUNTS
@@ -61,9 +62,9 @@ def request(user: str, entry: tuple[Any, ...]) -> dict[str, Any]:
 
 @dataclasses.dataclass
 class Judge:
-    """Asks a daemon for its verdict on what was accepted, changed or not."""
+    """Asks for a verdict on what was accepted, changed or not."""
 
-    daemon: Following
+    url: str
 
     async def says(self, call: Any, **changed: Any) -> bool:
         body = {
@@ -72,7 +73,7 @@ class Judge:
             "taskDefinitionId": call.task_definition_id,
             "performer": call.performer,
         }
-        status, answer = await ask(self.daemon.url, "/task/validate", method="POST", json={**body, **changed})
+        status, answer = await ask(self.url, "/task/validate", method="POST", json={**body, **changed})
         assert status == 200, answer
         approved: bool = answer["data"]
         return approved
@@ -91,7 +92,7 @@ async def test_a_user_is_admitted_by_what_the_contracts_say_at_the_block_and_not
     await transact(anvil, scores, "setScore(address,uint256,int256)", USER, 7, -1)
     rules = REQUIREMENT.format(protocol=protocol)
     config = write_config(tmp_path, [anvil.ws_url], rules, aggregator=aggregator.url)
-    async with following(config, attests=True) as daemon:
+    async with following(config) as daemon, AsyncExitStack() as stack:
         await ready(daemon.url)
 
         async def asked(user: str, entry: tuple[Any, ...]) -> tuple[int, dict[str, Any]]:
@@ -110,8 +111,12 @@ async def test_a_user_is_admitted_by_what_the_contracts_say_at_the_block_and_not
         status, answer = await ask(daemon.url, "/task/execute", method="POST", json={"taskDefinitionId": 9})
         assert status == 400
 
-        judge, (first, second) = Judge(daemon), aggregator.accepted
+        first, second = aggregator.accepted
         await transact(anvil, scores, "setBalance(address,uint256)", USER, 0)
+        (tmp_path / "attester").mkdir()
+        gateway = f'[proofs]\ngateways = ["{daemon.url}/ipfs/"]\n'
+        attester = write_config(tmp_path / "attester", [anvil.ws_url], rules, more=gateway)
+        judge = Judge(await stack.enter_async_context(attending(attester)))
         assert await judge.says(first)
         assert await judge.says(second)
         assert not await judge.says(first, data=f"0x{encode(['address'], [POOR]).hex()}")
@@ -156,7 +161,7 @@ async def test_the_members_of_a_role_are_published_at_each_block_listed_or_repla
         assert published == {
             key: encode(["bytes32", "bytes32", "uint64"], [MINTER, root, key[1]]) for key, root in roots.items()
         }
-        judge = Judge(daemon)
+        judge = Judge(daemon.url)
         for call in aggregator.accepted:
             assert await judge.says(call)
             assert not await judge.says(call, data=f"0x{call.data[:-1].hex()}00")

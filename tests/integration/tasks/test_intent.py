@@ -1,25 +1,19 @@
 """An intent is approved of the operator whose turn it was, as the attestation contract has the operators."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from asking import ask
 from eth_abi.abi import encode
-from following import following, write_config
+from following import attending, following, write_config
 from test_operators import change, deployed
 
-from listener import app, handlers
-from listener.config import load, matchers
 from listener.devnet.accounts import ACCOUNTS, PERFORMER
 from listener.devnet.aggregator import Aggregator
 from listener.devnet.anvil import Anvil
 from listener.devnet.intent_sender import IntentSender
 from listener.runner import runner
-from listener.web import Server
 
 OTHER = ACCOUNTS[7].address
 TO = ACCOUNTS[8].address
@@ -37,22 +31,6 @@ DATA = encode(["uint256", "address", "bytes"], [10, TO, b"hello"])
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "ELECTION_PAUSE_S", 0.05)
-
-
-@asynccontextmanager
-async def attending(config: Path) -> AsyncIterator[str]:
-    """Run an attester's stages until the block ends; gives its URL."""
-    settings = load(config, {}, performs=False)
-    stop = asyncio.Event()
-    async with AsyncExitStack() as edges:
-        found = handlers.load(settings.rules, config.parent)
-        stages = await app.attend(settings, matchers(settings), found, edges)
-        serving = asyncio.create_task(app.serve(stages, stop))
-        try:
-            yield next(stage.url for stage in stages if isinstance(stage, Server))
-        finally:
-            stop.set()
-            await serving
 
 
 async def verdict(url: str, proof: str, performer: str, data: bytes = DATA) -> tuple[int, Any, str]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from listener import Claim, ProofError, TaskResult, Verdict
 from listener.proofs.inline import Inline
-from listener.testing import context, memory_proofs
+from listener.testing import memory_proofs
 from tasks.access_control import Body, Settings, execute, validate
 from tasks.access_reading import NodeTrouble, Unfit
 from tasks.access_requirement import COMPARISONS, argument, signature
@@ -415,5 +415,13 @@ async def test_two_requests_of_one_block_have_proofs_of_their_own_and_a_repeated
     assert decode(["address"], first.data) == (USER.lower(),)
 
 
-def test_the_block_of_the_world_is_that_of_its_contexts() -> None:
-    assert block_hash(BLOCK) == bytes(context(block_number=BLOCK).trigger.block_hash)
+async def test_where_the_block_of_a_request_was_replaced_the_one_in_its_place_is_read() -> None:
+    world, proofs = World(), memory_proofs()
+    ctx = world.execution(SETTINGS, wanted(), proofs=proofs, block_hash=b"\x07" * 32)
+    claim = claim_of(await execute(ctx))
+    assert (await proofs.get(claim.proof_of_task))["blockHash"] == f"0x{block_hash(BLOCK).hex()}"
+    assert world.read_at == {block_hash(BLOCK)}
+    assert await validate(world.claim(claim, SETTINGS, proofs=proofs), claim) == Verdict.approve()
+    world.head = BLOCK - 1
+    with pytest.raises(ValueError, match="there is no block 12; the endpoint may be behind"):
+        await execute(ctx)
