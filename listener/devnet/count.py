@@ -6,7 +6,7 @@ code: what a proof of task looks like is written down a second time.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,9 +56,11 @@ class Count:
     stray: int  # accepted calls for no trigger of the canonical chain
 
 
-def expected(blocks: Iterable[Mapping[str, Any]], events: Iterable[Mapping[str, Any]]) -> list[Expected]:
+def expected(
+    blocks: Iterable[Mapping[str, Any]], events: Iterable[Mapping[str, Any]], kept: Iterable[Kept] = ()
+) -> list[Expected]:
     """List the triggers of canonical blocks and IntentSent logs, both as the chain writes them."""
-    return [*_of_blocks(blocks), *_of_events(events)]
+    return [*_of_blocks(blocks, tuple(kept)), *_of_events(events)]
 
 
 def count(triggers: Iterable[Expected], accepted: Iterable[str]) -> Count:
@@ -100,17 +102,17 @@ def _named(kept: Kept, block_hash: str) -> str:
     return f"{kept.name}+{block_hash}"
 
 
-def _of_blocks(blocks: Iterable[Mapping[str, Any]]) -> Iterable[Expected]:
+def _of_blocks(blocks: Iterable[Mapping[str, Any]], kept: Sequence[Kept]) -> Iterable[Expected]:
     for block in blocks:
         number, block_hash = int(block["number"], 16), block["hash"]
         for rule, period in ((BLOCK_RULE, EVERY), (EPOCH_RULE, EPOCH_LENGTH)):
             if number % period == 0:
                 proof = f"{number}+{rule}+{block_hash}"
                 yield Expected(rule, number, proof, _cause(proof))
-        for kept in KEPT:
-            if number % kept.every == 0:
-                proof = _named(kept, block_hash)
-                yield Expected(kept.name, number, proof, proof)
+        for each in kept:
+            if number % each.every == 0:
+                proof = _named(each, block_hash)
+                yield Expected(each.name, number, proof, proof)
 
 
 def _of_events(events: Iterable[Mapping[str, Any]]) -> Iterable[Expected]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from listener.devnet.accounts import ACCOUNTS
 from listener.devnet.attesters import attesters
-from listener.devnet.count import Expected, count, counted_as, expected
+from listener.devnet.count import KEPT, Expected, count, counted_as, expected
 from listener.devnet.daemon import Daemon, UnreadError
 from listener.devnet.gossip import Gossip
 from listener.devnet.kept import Kept
@@ -162,7 +162,7 @@ class Demo:
     async def _expected(self) -> list[Expected]:
         anvil, sender = self._network.anvil, self._network.intent_sender
         blocks = [await anvil.block(number) for number in range(self._first, self._last + 1)]
-        return expected(blocks, await sender.events(from_block=self._first, to_block=self._last))
+        return expected(blocks, await sender.events(from_block=self._first, to_block=self._last), KEPT)
 
     async def _summary(self) -> Summary:
         rows = await self._daemon.tasks()
