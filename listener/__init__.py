@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from listener.errors import FetchFailed, ProofError, ProofNotFound, ProofRejected, ProofUnavailable
+from listener.errors import FetchFailed, NotPossible, ProofError, ProofNotFound, ProofRejected, ProofUnavailable
 from listener.model import Claim, ClaimContext, Event, TaskContext, TaskResult, Trigger, Verdict
 from listener.strangers import Fetched, fetch
 
@@ -15,6 +15,7 @@ __all__ = [
     "Event",
     "FetchFailed",
     "Fetched",
+    "NotPossible",
     "ProofError",
     "ProofNotFound",
     "ProofRejected",

@@ -7,7 +7,7 @@ Inside, hashes and data are bytes, addresses checksummed text, block numbers and
 import enum
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -296,6 +296,7 @@ class ClaimContext(TaskContext[SettingsT]):
 
     claim: Claim
     finder: Finder
+    elect: Callable[[TaskContext[SettingsT]], Awaitable[str]] | None = None  # None: the rule has no election
     patience_s: float = 0.0  # for a chain that is a block behind the performer's, or cannot be read just now
 
     @property
@@ -315,6 +316,7 @@ class ClaimContext(TaskContext[SettingsT]):
             None where the rule finds no such trigger in that block.
 
         Raises:
+            NotPossible: no block makes the rule's tasks: it is a schedule, or answers requests.
             TransientError: the chain could not be read, or has not come so far; let through, it means *unsure*.
         """
         found = await self.finder.find(block_number, log_index, self.patience_s)
@@ -332,3 +334,15 @@ class ClaimContext(TaskContext[SettingsT]):
             proofs=self.proofs,
             ends_at=self.ends_at,
         )
+
+    async def elected(self, again: TaskContext[SettingsT]) -> str | None:
+        """
+        Name the operator whose turn a retraced trigger was, to be compared with ``claim.performer``.
+
+        Returns:
+            A checksummed address, nobody's (zeros) where there was no operator; None where the rule has no election.
+
+        Raises:
+            ListenerError: it could not be read; let through, it means *unsure*.
+        """
+        return None if self.elect is None else await self.elect(again)

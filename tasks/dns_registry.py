@@ -1,24 +1,16 @@
 """
 DNS for contracts: whether a requester controls a domain (mode ``record``), or a domain's DKIM key (mode ``dkim``).
 
-Several resolvers are asked, and what is signed is what most of them say. A resolver that does not answer says nothing:
-a name is absent only where a resolver says so.
+What is signed is what most of several resolvers say (``dns_resolvers.py``), and an attester asks its own.
 """
 
-import asyncio
 import base64
 import binascii
-import ipaddress
 import re
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
-import dns.asyncresolver
-import dns.exception
-import dns.name
-import dns.resolver
 import idna
 from eth_abi.abi import decode, encode
 from eth_abi.exceptions import DecodingError
@@ -26,23 +18,16 @@ from eth_utils.crypto import keccak
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from listener import Claim, ClaimContext, ProofRejected, TaskContext, TaskResult, Verdict
+from tasks.dns_resolvers import Answer, NoAgreement, ask, place, settle
 
 LONGEST_NAME = 253  # characters of a whole name, RFC 1035 section 2.3.4 without the root
-LONGEST_ANSWER = 16 * 1024  # bytes of all texts of one name; longer ones are no answer
 LONGEST_VALUE = 4096  # characters
-HOPS = 8  # of aliases that a resolver leaves to us
-PAYLOAD = 1232  # bytes that an answer by UDP may have; longer ones come by TCP
 TYPES = ("A", "AAAA", "CAA", "CNAME", "MX", "NS", "SRV", "TXT")
 RECORD_DATA = ("uint256", "string", "string", "string", "bool")
 DKIM_DATA = ("string", "string", "bytes32", "uint64")
-SaidT = TypeVar("SaidT")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _ADDRESS = re.compile(r"0x[0-9a-f]{40}")
 _DKIM_PROOF = re.compile(r"(0x[0-9a-f]{64})\+([0-9]{1,18})\+(0x[0-9a-f]{64})(?:\+([0-9]{1,9}))?")
-
-
-class NoAgreement(Exception):
-    """Too few resolvers say the same: there is nothing that may be signed or judged by."""
 
 
 class Wrong(Exception):
@@ -118,15 +103,6 @@ class Request(Strict):
     value: str
 
 
-class Answer(BaseModel):
-    """What one resolver said of a name; texts are the bytes of each TXT record, read as Latin-1."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-    resolver: str = Field(max_length=64)
-    status: Literal["NOERROR", "NODATA", "NXDOMAIN", "NONE"]  # NONE: it did not answer
-    texts: list[str] = Field(max_length=1024)
-
-
 class Proof(BaseModel):
     """What is stored."""
 
@@ -168,7 +144,7 @@ async def _record(ctx: TaskContext[Settings]) -> TaskResult | None:
     if request is None:
         ctx.log.warning("dns.no_name", domain=_asked(ctx).get("domain"))
         return None
-    answers = await ask(f"{ctx.settings.challenge}.{request.domain}", ctx.settings)
+    answers = await ask(f"{ctx.settings.challenge}.{request.domain}", ctx.settings.resolvers, ctx.settings.timeout_s)
     proof = prove(ctx, request, answers)
     _warn(ctx, answers, [expected(request, ctx.settings) in each.texts for each in answers], proof.verified)
     ctx.log.info("dns.record", domain=request.domain, verified=proof.verified)
@@ -189,7 +165,7 @@ async def _check_record(ctx: ClaimContext[Settings], claim: Claim) -> None:
         raise Wrong(f"by the proof, {error}") from None
     if verified != proof.verified or claim.data != _record_data(request, verified=verified):
         raise Wrong("the data is not what the proof's answers say")
-    own = _verified(await ask(proof.question, settings), request, settings)
+    own = _verified(await ask(proof.question, settings.resolvers, settings.timeout_s), request, settings)
     if own != verified:
         raise Wrong(f"by our own resolvers {request.domain} is {'' if own else 'not '}the requester's")
 
@@ -257,21 +233,6 @@ def _verified(answers: Sequence[Answer], request: Request, settings: Settings) -
     return settle(said, settings.agree)
 
 
-def settle(said: Sequence[SaidT | None], agree: int) -> SaidT:
-    """
-    Take what most resolvers say; None is a resolver that says nothing.
-
-    Raises:
-        NoAgreement: fewer than ``agree`` say the same, or no more than half of all.
-    """
-    voices = Counter([each for each in said if each is not None])
-    for each, count in voices.items():
-        if count >= agree and 2 * count > len(said):
-            return each
-    most = max(voices.values(), default=0)
-    raise NoAgreement(f"{most} of {len(said)} resolvers say the same, {said.count(None)} nothing; agree is {agree}")
-
-
 async def _dkim(ctx: TaskContext[Settings]) -> TaskResult | None:
     question = _key_question(ctx)
     if question is None:
@@ -279,7 +240,7 @@ async def _dkim(ctx: TaskContext[Settings]) -> TaskResult | None:
         return None
     _check_age(ctx)
     domain, selector = question
-    answers = await ask(f"{selector}._domainkey.{domain}", ctx.settings)
+    answers = await ask(f"{selector}._domainkey.{domain}", ctx.settings.resolvers, ctx.settings.timeout_s)
     said = [key_of(each) for each in answers]
     key = settle(said, ctx.settings.agree)
     _warn(ctx, answers, said, key)
@@ -312,7 +273,7 @@ async def _check_dkim(ctx: ClaimContext[Settings], claim: Claim) -> None:
     domain, selector = question
     if claim.data != encode(DKIM_DATA, [domain, selector, bytes.fromhex(named[1][2:]), number]):
         raise Wrong("the data is not what the proof says")
-    answers = await ask(f"{selector}._domainkey.{domain}", ctx.settings)
+    answers = await ask(f"{selector}._domainkey.{domain}", ctx.settings.resolvers, ctx.settings.timeout_s)
     own = settle([key_of(each) for each in answers], ctx.settings.agree)
     if not own or _hex(keccak(text=own)) != named[1]:
         raise Wrong(f"our own resolvers have {'another' if own else 'no'} key for {selector} of {domain}")
@@ -339,61 +300,6 @@ def _key_in(text: str) -> str | None:
     except (binascii.Error, UnicodeEncodeError):
         return None
     return key or None  # an empty one was revoked
-
-
-async def ask(name: str, settings: Settings) -> list[Answer]:
-    """Ask all resolvers at once for a name's TXT records."""
-    return list(await asyncio.gather(*(_ask(each, name, settings.timeout_s) for each in settings.resolvers)))
-
-
-async def _ask(resolver: str, name: str, timeout_s: float) -> Answer:
-    asked = dns.asyncresolver.Resolver(configure=False)
-    address, asked.port = place(resolver)
-    asked.nameservers = [address]
-    asked.use_edns(0, 0, PAYLOAD)
-    status: Literal["NOERROR", "NODATA", "NXDOMAIN", "NONE"]
-    try:
-        async with asyncio.timeout(timeout_s):
-            texts = await _texts(asked, dns.name.from_text(name), timeout_s)
-        status = "NOERROR" if texts else "NODATA"
-    except dns.resolver.NXDOMAIN:
-        status, texts = "NXDOMAIN", []
-    except (dns.exception.DNSException, OSError, EOFError, TimeoutError):  # refused, failed, silent, or nonsense
-        status, texts = "NONE", []
-    if sum(map(len, texts)) > LONGEST_ANSWER:
-        status, texts = "NONE", []
-    return Answer(resolver=resolver, status=status, texts=texts)
-
-
-async def _texts(asked: dns.asyncresolver.Resolver, name: dns.name.Name, timeout_s: float) -> list[str]:
-    """Return a name's texts in one order; chunks of a text are joined without anything between (RFC 7208 3.3)."""
-    for _ in range(HOPS):
-        answer = await asked.resolve(name, "TXT", lifetime=timeout_s, search=False, raise_on_no_answer=False)
-        if answer.rrset is not None:
-            return sorted({b"".join(each.strings).decode("latin-1") for each in answer.rrset})
-        if answer.canonical_name == name:
-            return []
-        name = answer.canonical_name  # the resolver gave an alias and left the rest to us
-    raise dns.resolver.NoAnswer  # an alias leads to an alias without end
-
-
-def place(resolver: str) -> tuple[str, int]:
-    """
-    Read ``9.9.9.9``, ``127.0.0.1:5353``, ``2620:fe::fe`` or ``[::1]:5353``.
-
-    Raises:
-        ValueError: it is none of these; a resolver's name would need a resolver.
-    """
-    host, port = resolver, "53"
-    if bracketed := re.fullmatch(r"\[(.+)\]:([0-9]{1,5})", resolver) or re.fullmatch(r"([^:]+):([0-9]{1,5})", resolver):
-        host, port = bracketed[1], bracketed[2]
-    try:
-        address = str(ipaddress.ip_address(host))
-    except ValueError:
-        raise ValueError(f"{resolver} is no resolver: write its IP address, with :PORT or [ADDRESS]:PORT") from None
-    if not 0 < int(port) < 2**16:
-        raise ValueError(f"{resolver} has no port of 1 to 65535")
-    return address, int(port)
 
 
 def name_of(domain: str) -> str | None:

@@ -28,7 +28,7 @@ async def execute(ctx: TaskContext[None]) -> TaskResult | None:
 
 
 async def validate(ctx: ClaimContext[None], claim: Claim) -> Verdict:
-    """Find the event that the proof names on the chain as it is now, and answer it again."""
+    """Find the event that the proof names on the chain as it is now, answer it again, and see whose turn it was."""
     named = _PROOF.fullmatch(claim.proof_of_task)
     if named is None:
         return Verdict.reject("the proof is not BLOCK+0xTRANSACTION+LOG_INDEX")
@@ -41,4 +41,7 @@ async def validate(ctx: ClaimContext[None], claim: Claim) -> Verdict:
         return Verdict.reject(f"log {log_index} of block {block_number} is of another transaction")
     if answer.data != claim.data:
         return Verdict.reject("the data is not what the intent asks for")
+    operator = await ctx.elected(again)
+    if operator not in {None, claim.performer}:
+        return Verdict.reject(f"block {block_number} was the turn of {operator}, not of {claim.performer}")
     return Verdict.approve()

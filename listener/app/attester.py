@@ -8,7 +8,7 @@ from functools import partial
 from listener import config, memory
 from listener.app.edges import open_chains, open_sockets
 from listener.app.stage import Stage
-from listener.app.works import works_of
+from listener.app.works import read_chains, works_of
 from listener.errors import ConfigError
 from listener.handlers import Handler
 from listener.model import Claim, Judgement
@@ -28,7 +28,7 @@ async def attend(
     proofs = opened(settings.proofs)
     works = works_of(settings, matchers, handlers, chains, proofs)
     judge = Judge()
-    own = {work.chain for work in works if work.handler.validate is not None}
+    own = read_chains(settings, [work for work in works if work.handler.validate is not None])
     stopping = asyncio.Event()
     routes = attester_routes(
         settings=settings,

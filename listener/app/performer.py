@@ -12,9 +12,8 @@ from listener.app.attester import claims_route, proof_routes
 from listener.app.edges import open_chains, open_sockets
 from listener.app.stage import Stage
 from listener.app.tracers import tracers
-from listener.app.works import facts, works_of
+from listener.app.works import facts, read_chains, works_of
 from listener.chains import Chain
-from listener.config.election import RoundRobin
 from listener.config.trigger import HttpTrigger, ScheduleTrigger
 from listener.errors import ConfigError
 from listener.follower import Follower
@@ -113,13 +112,9 @@ async def _take_up(journal: Journal, settings: config.Config, resume_at: str | N
 
 
 def _read_chains(settings: config.Config, works: Sequence[Work]) -> set[str]:
-    """Give the chains that rules look at, and that of the attestation contract where an election reads it."""
-    names = {work.chain for work in works}
-    if settings.attestation_chain is not None and any(isinstance(work.rule.election, RoundRobin) for work in works):
-        names.add(settings.attestation_chain.name)
-    if settings.healthcheck_chain is not None:
-        names.add(settings.healthcheck_chain)
-    return names
+    """Give the chains that rules look at, elections read, and health checks are answered from."""
+    answered = set() if settings.healthcheck_chain is None else {settings.healthcheck_chain}
+    return read_chains(settings, works) | answered
 
 
 def _healthchecks(settings: config.Config, chains: Mapping[str, Chain], signer: Signer) -> list[Route]:

@@ -1,11 +1,12 @@
 """The rules at work: each with its handler, chain and election; and what the journal has to know of them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from listener import config
 from listener.chains import Chain, Finder, Reader
+from listener.config.election import RoundRobin
 from listener.handlers import Handler
 from listener.journal import CatchUp, RuleFacts
 from listener.model import TaskContext
@@ -64,6 +65,15 @@ def _elections(
         rule.name: election_of(rule, settings.chain_of(rule).name, elections, handlers[rule.name].elect)
         for rule in electing
     }
+
+
+def read_chains(settings: config.Config, works: Iterable[Work]) -> set[str]:
+    """Give the chains that rules look at, and that of the attestation contract where an election reads it."""
+    listed = list(works)
+    names = {work.chain for work in listed}
+    if settings.attestation_chain is not None and any(isinstance(work.rule.election, RoundRobin) for work in listed):
+        names.add(settings.attestation_chain.name)
+    return names
 
 
 def facts(settings: config.Config) -> dict[str, RuleFacts]:

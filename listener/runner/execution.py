@@ -136,12 +136,24 @@ async def _check_turn(
         ElectionFailed: that cannot be known now.
         BadTaskResult: the user's own election named nobody.
     """
-    elected = await elect(context)
-    if not isinstance(elected, str) or not is_address(elected):
-        raise BadTaskResult(f"rule {context.trigger.rule}: elect returned {elected!r:.50}, which is no address")
-    if elected.lower() != performer.lower():
-        who = "nobody" if int(elected, 16) == 0 else f"operator {to_checksum_address(elected)}"
+    operator = await elected(elect, context)
+    if operator != to_checksum_address(performer):
+        who = "nobody" if int(operator, 16) == 0 else f"operator {operator}"
         raise NotElected(f"not elected: it is the turn of {who} at block {context.trigger.block_number}")
+
+
+async def elected(elect: Callable[[TaskContext[Any]], Awaitable[str]], context: TaskContext[Any]) -> str:
+    """
+    Ask an election, the user's own perhaps, for a checksummed address.
+
+    Raises:
+        ElectionFailed: it cannot be known now.
+        BadTaskResult: the user's own election named nobody.
+    """
+    named = await elect(context)
+    if not isinstance(named, str) or not is_address(named):
+        raise BadTaskResult(f"rule {context.trigger.rule}: elect returned {named!r:.50}, which is no address")
+    return to_checksum_address(named)
 
 
 def _trigger(task: Claimed, work: Work) -> Trigger:

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import aiohttp
@@ -17,7 +18,7 @@ from listener import metrics
 from listener.errors import HandlerFailed, HandlerTimeout
 from listener.model import Claim, ClaimContext, Judgement, Scope, Trigger, Verdict
 from listener.runner.calling import STOPPING, call, described, left_behind
-from listener.runner.execution import Outcome, Work
+from listener.runner.execution import Outcome, Work, elected
 
 log = structlog.get_logger()
 
@@ -116,6 +117,7 @@ def _context(
         ends_at=time.monotonic() + work.rule.timeout_s,
         claim=claim,
         finder=work.finder,
+        elect=None if work.elect is None else partial(elected, work.elect),
         patience_s=min(patience_s, MOST_OF_IT * work.rule.timeout_s),
     )
 

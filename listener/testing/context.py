@@ -17,6 +17,7 @@ import structlog
 from eth_utils.address import to_checksum_address
 from hexbytes import HexBytes
 
+from listener.errors import NotPossible
 from listener.model import Block, Claim, ClaimContext, Event, Log, Occasion, Scope, TaskContext, Trigger
 from listener.proofs import LookUp, Store
 from listener.proofs.memory import Memory
@@ -122,7 +123,8 @@ def claim_context(  # noqa: PLR0913 - one for each thing that a context holds
     rule: str = RULE,
     chain: str = CHAIN,
     chain_id: int = CHAIN_ID,
-    found: Iterable[TaskContext[Any]] = (),
+    found: Iterable[TaskContext[Any]] | None = (),
+    elected: str | None = None,
     http: aiohttp.ClientSession | None = None,
     w3: Any = None,
     proofs: Store | None = None,
@@ -132,10 +134,15 @@ def claim_context(  # noqa: PLR0913 - one for each thing that a context holds
     """
     Make what ``validate`` is called with beside its claim.
 
-    ``found`` is what ``ctx.retrace`` finds, as contexts of ``execute``: by block number and, for events, log index. All
-    else is as for ``context``; there is no block, for an attester is told of none.
+    ``found`` is what ``ctx.retrace`` finds, as contexts of ``execute``: by block number and, for events, log index;
+    None for a rule whose tasks no block makes. ``elected`` is whom its election names, if it has one. All else is as
+    for ``context``; there is no block, for an attester is told of none.
     """
     scope = Scope(rule=rule, chain=chain, chain_id=chain_id)
+
+    async def elect(_again: TaskContext[SettingsT]) -> str:
+        return to_checksum_address(str(elected))
+
     return ClaimContext(
         trigger=cast("Trigger", scope),
         key=_digest(repr(claim)).hex(),
@@ -148,7 +155,8 @@ def claim_context(  # noqa: PLR0913 - one for each thing that a context holds
         proofs=LookUp(_PROOFS if proofs is None else proofs),
         ends_at=time.monotonic() + timeout_s,
         claim=claim,
-        finder=_Finder([each.trigger for each in found]),
+        finder=_Finder(None if found is None else [each.trigger for each in found]),
+        elect=None if elected is None else elect,
     )
 
 
@@ -163,10 +171,12 @@ _PROOFS = memory_proofs()
 class _Finder:
     """Finds what the test gave."""
 
-    def __init__(self, triggers: Sequence[Trigger]) -> None:
+    def __init__(self, triggers: Sequence[Trigger] | None) -> None:
         self._triggers = triggers
 
     async def find(self, block_number: int, log_index: int | None, patience_s: float) -> tuple[Trigger, str] | None:  # noqa: ARG002 - it is there or not
+        if self._triggers is None:
+            raise NotPossible("no block makes this rule's tasks, so that none can be retraced")
         for trigger in self._triggers:
             at = None if trigger.event is None else trigger.event.log_index
             if trigger.block_number == block_number and log_index in {None, at}:

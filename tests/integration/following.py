@@ -187,3 +187,19 @@ async def following(config: Path, *only: str, attests: bool = False) -> AsyncIte
         finally:
             stop.set()
             await running.serving
+
+
+@asynccontextmanager
+async def attending(config: Path) -> AsyncIterator[str]:
+    """Run an attester's stages until the block ends; gives its URL."""
+    settings = load(config, {}, performs=False)
+    stop = asyncio.Event()
+    async with AsyncExitStack() as edges:
+        found = handlers.load(settings.rules, config.parent)
+        stages = await app.attend(settings, matchers(settings), found, edges)
+        serving = asyncio.create_task(app.serve(stages, stop))
+        try:
+            yield next(stage.url for stage in stages if isinstance(stage, Server))
+        finally:
+            stop.set()
+            await serving

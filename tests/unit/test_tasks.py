@@ -103,6 +103,16 @@ async def test_an_intent_that_is_not_what_the_chain_holds_is_rejected(changed: d
     assert await intent.validate(claim_context(claim, found=[ctx]), claim) == Verdict.reject(said)
 
 
+async def test_an_intent_is_approved_of_the_elected_operator_alone() -> None:
+    ctx = intent_context(log_index=3)
+    claim = claim_of(await intent.execute(ctx))
+    other = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
+    assert await intent.validate(claim_context(claim, found=[ctx], elected=SOMEONE.lower()), claim) == Verdict.approve()
+    for elected in (other, f"0x{'00' * 20}"):
+        verdict = await intent.validate(claim_context(claim, found=[ctx], elected=elected), claim)
+        assert verdict == Verdict.reject(f"block 12 was the turn of {elected}, not of {SOMEONE}")
+
+
 async def test_a_proof_that_says_the_same_in_other_digits_is_rejected() -> None:
     ctx = intent_context(log_index=3)
     result = await intent.execute(ctx)

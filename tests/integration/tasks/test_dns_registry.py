@@ -25,7 +25,8 @@ from following import following, write_config
 from listener.devnet.aggregator import Aggregator
 from listener.devnet.names import Names
 from listener.testing import Emitted, FakeNode
-from tasks.dns_registry import Answer, Settings, ask, key_of
+from tasks.dns_registry import key_of
+from tasks.dns_resolvers import Answer, ask
 
 ABI = Path(__file__).parents[3] / "abi/DomainRegistry.json"
 REGISTRY = "0xe7f1725E7734CE288F8367e1Bb143E90bb3F0512"
@@ -113,7 +114,7 @@ async def server(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 
 async def asked(server: str, name: str) -> Answer:
-    (answer,) = await ask(name, Settings(resolvers=(server,), agree=1))
+    (answer,) = await ask(name, [server], 5)
     return answer
 
 
@@ -130,7 +131,7 @@ async def test_a_real_server_is_understood(server: str) -> None:
 
 
 async def test_a_server_that_is_not_there_says_nothing() -> None:
-    (answer,) = await ask(DOMAIN, Settings(resolvers=(f"127.0.0.1:{free_port()}",), agree=1, timeout_s=0.2))
+    (answer,) = await ask(DOMAIN, [f"127.0.0.1:{free_port()}"], 0.2)
     assert answer.status == "NONE"
 
 

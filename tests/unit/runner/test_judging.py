@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -11,9 +12,10 @@ import pytest
 from structlog.testing import capture_logs
 from works import Reader, good, work
 
-from listener.model import Claim, ClaimContext, Judgement, Verdict
+from listener.model import Claim, ClaimContext, Judgement, TaskContext, Verdict
 from listener.runner import Judge, calling, judging
 from listener.runner import handler_loop as loop_module
+from listener.testing import context
 
 PERFORMER = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
 CLAIM = Claim("12+proof", b"data", 1, PERFORMER)
@@ -80,6 +82,22 @@ async def test_contracts_are_read_at_the_latest_block_and_where_the_task_pins_th
         return Verdict.unsure(f"{ctx.w3}, {ctx.at(12)}")
 
     assert (await ask(validate)).verdict.reason == "read at latest, read at 12"
+
+
+@pytest.mark.parametrize("kind", ["none", "some", "no address"])
+async def test_a_validator_asks_the_rules_election(kind: str) -> None:
+    async def elect(ctx: TaskContext[Any]) -> str:
+        assert ctx.trigger.block_number == 7
+        return "bob" if kind == "no address" else PERFORMER.lower()
+
+    async def validate(ctx: Context, _claim: Claim) -> Verdict:
+        return Verdict.unsure(str(await ctx.elected(context(block_number=7))))
+
+    asked = dataclasses.replace(work(good, validate=validate), elect=None if kind == "none" else elect)
+    async with judged() as judge:
+        verdict = (await asyncio.wait_for(judge.judge([asked], CLAIM), 20)).verdict
+    said = {"none": "None", "some": PERFORMER, "no address": "validate raised BadTaskResult"}[kind]
+    assert verdict == Verdict.unsure(said)
 
 
 @pytest.mark.parametrize("kind", ["async", "sync"])
