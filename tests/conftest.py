@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from listener.config import Url
 from listener.devnet.aggregator import Aggregator
@@ -15,6 +16,10 @@ from listener.devnet.anvil import Anvil
 sys.path.insert(0, str(Path(__file__).parent))
 
 from postgres import Server
+
+# No test fails because the machine does other work: an example may take as long as it takes.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 def pytest_xdist_auto_num_workers() -> int | None:

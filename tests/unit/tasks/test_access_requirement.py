@@ -70,7 +70,7 @@ async def test_a_user_who_meets_the_requirement_is_named_in_the_data_and_all_of_
     assert await validate(world.claim(claim_of(result), SETTINGS, proofs=proofs), claim_of(result)) == Verdict.approve()
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(
     value=INTEGERS,
     distance=st.integers(-2, 2),
@@ -99,7 +99,7 @@ async def test_who_does_not_meet_it_gets_nothing_and_a_claim_of_it_is_rejected()
     assert verdict == Verdict.reject("the requirement is not met at that block")
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 async def test_arguments_are_encoded_as_their_types(data: st.DataObject) -> None:
     cases: list[tuple[str, Any, str]] = [
@@ -272,7 +272,7 @@ async def inline_claim(world: World) -> tuple[Claim, Any]:
     return claim_of(await execute(ctx)), Inline(2**20)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(place=st.integers(0, 10_000), by=st.integers(1, 127))
 async def test_a_proof_with_any_byte_changed_is_rejected(place: int, by: int) -> None:
     world = World()
@@ -304,7 +304,7 @@ async def test_the_key_of_a_task_that_a_block_made_is_checked_too() -> None:
     assert verdict == Verdict.reject("the rule has no task at block 12")
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(place=st.integers(0, 31), by=st.integers(1, 255))
 async def test_data_with_any_byte_changed_is_rejected(place: int, by: int) -> None:
     world = World()
@@ -317,7 +317,7 @@ async def test_data_with_any_byte_changed_is_rejected(place: int, by: int) -> No
         assert (await validate(ctx, changed)).approved is False
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(
     changed=st.fixed_dictionaries(
         {},

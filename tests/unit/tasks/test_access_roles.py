@@ -67,6 +67,7 @@ def test_the_root_is_that_of_openzeppelins_library() -> None:
         assert f"0x{merkle_root(sample['members']).hex()}" == sample["root"]
 
 
+@settings(max_examples=40, deadline=None)
 @given(members=st.lists(ADDRESSES, min_size=1, max_size=12, unique=True), data=st.data())
 def test_the_root_depends_on_who_is_in_it_and_not_on_their_order(members: list[str], data: st.DataObject) -> None:
     root = merkle_root(members)
@@ -79,6 +80,7 @@ def test_the_root_depends_on_who_is_in_it_and_not_on_their_order(members: list[s
     assert merkle_root([*members, stranger]) != root
 
 
+@settings(max_examples=40, deadline=None)
 @given(members=st.lists(ADDRESSES, min_size=1, max_size=12, unique=True), data=st.data())
 def test_each_member_can_be_proved_as_openzeppelins_verifier_does(members: list[str], data: st.DataObject) -> None:
     member = data.draw(st.sampled_from(members))
@@ -203,7 +205,7 @@ async def test_a_contract_that_lists_no_members_and_a_node_in_trouble_publish_no
         await execute(world.execution(LISTED))
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(place=st.integers(0, 10_000), by=st.integers(1, 127))
 async def test_a_proof_with_any_byte_changed_is_rejected(place: int, by: int) -> None:
     world = World()
