@@ -71,7 +71,7 @@ class Settings(Strict):
     outlier: Decimal = Field(default=Decimal("0.02"), gt=0, lt=1)  # a source further from the median is left out
     tolerance: Decimal = Field(default=Decimal("0.05"), gt=0, lt=1)  # between a claim and one's own reading
     decimals: int = Field(default=8, ge=0, le=18)
-    stale_s: int = Field(default=120, ge=1)  # a source whose price is older is left out
+    stale_s: int = Field(default=120, ge=1)  # a source whose price is further from now is left out
     block_age_s: int = Field(default=600, ge=1)  # today's price is not that of an older block
     proof: Literal["store", "inline"] = "store"
     text: str | None = None  # data is this text in UTF-8, as in the stack's examples, in place of the encoded price
@@ -259,8 +259,9 @@ async def _read(source: Source, settings: Settings, shared_s: float) -> Decimal:
     if reply.status != 200:
         raise NoPrice(f"{source.name} answered {reply.status}")
     answer = reply.json()
-    if source.time and time.time() - _moment(_at(answer, source.time)) > settings.stale_s:
-        raise NoPrice(f"{source.name} has an old price")
+    # A time to come tells no age: it would make an old price pass as fresh until then.
+    if source.time and abs(time.time() - _moment(_at(answer, source.time))) > settings.stale_s:
+        raise NoPrice(f"{source.name} has an old price, or a time that cannot be")
     return _number(_at(answer, source.price))
 
 

@@ -141,7 +141,10 @@ class HandlerLoop:
 
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None:
-            self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=HTTP_TIMEOUT_S))
+            # All tasks share it: a cookie of one task's host must not go out with another task's request.
+            self._http = aiohttp.ClientSession(
+                cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout(total=HTTP_TIMEOUT_S)
+            )
         return self._http
 
     def _begin(self, batch: Sequence[tuple[Claimed, Work]]) -> None:

@@ -12,10 +12,11 @@ from following import following, write_config
 
 from listener.devnet.aggregator import Aggregator
 from listener.devnet.prices import Prices
-from listener.testing import FakeNode
+from listener.proofs.unixfs import cid_of
+from listener.testing import FakeIpfs, FakeNode
 
 
-def rule(prices: Prices, **more: Any) -> str:
+def rule(prices: Prices, settings: str = "", **more: Any) -> str:
     sources = ", ".join(
         "{" + ", ".join(f"{key} = {json.dumps(value)}" for key, value in each.items()) + "}"
         for each in prices.sources()
@@ -24,7 +25,7 @@ def rule(prices: Prices, **more: Any) -> str:
     return (
         '[[rules]]\nname = "price"\ntask = "tasks.price_oracle"\ntask_definition_id = 5\n'
         f'trigger = {{ type = "block", every = 2 }}\nmax_attempts = 1\n{given}'
-        f"settings = {{ block_age_s = 1000000000, sources = [{sources}] }}\n"
+        f"settings = {{ block_age_s = 1000000000, {settings}sources = [{sources}] }}\n"
     )
 
 
@@ -66,6 +67,46 @@ async def test_what_the_sources_do_not_agree_on_is_never_signed(
             await daemon.until(lambda: daemon.states("price") == [(12, "failed")])
         assert "1 of 4 sources agree" in daemon.rows[0]["error"]
         assert not aggregator.accepted
+
+
+def example_approves(stored: Any, fresh: float) -> bool:
+    """Judge as the Price Oracle example does what a gateway gave it: within 5 % of a fresh price, bounds included."""
+    return not (float(stored["price"]) > fresh * 1.05 or float(stored["price"]) < fresh * 0.95)
+
+
+async def test_the_price_oracle_example_and_this_one_judge_each_others_proofs(
+    node: FakeNode, aggregator: Aggregator, tmp_path: Path
+) -> None:
+    async with Prices() as prices, FakeIpfs().open() as gateway:
+        prices.moves = False
+        config = write_config(
+            tmp_path,
+            [node.ws_url],
+            rule(prices, 'text = "hello", '),
+            aggregator=aggregator.url,
+            more=f'[proofs]\ngateways = ["{gateway.url}"]\n',
+        )
+        async with following(config, attests=True) as daemon:
+            await daemon.walked(10)
+            await node.mine(count=2)
+            await daemon.until(lambda: daemon.states("price") == [(12, "accepted")])
+            (ours,) = aggregator.accepted
+            assert ours.data == b"hello"
+            # The example's service adds the CID to its gateway's URL, and reads the price alone.
+            url = f"{daemon.url}/ipfs/{ours.proof_of_task}"
+            async with aiohttp.ClientSession() as session, session.get(url) as response:
+                stored = json.loads(await response.read())
+            assert example_approves(stored, 1800)
+            assert example_approves(stored, 1800 / 1.049)
+            assert not example_approves(stored, 1800 / 1.051)
+
+            for price, approved in (("1889.99000000", True), ("1890.01000000", False), ("NaN", False), (None, False)):
+                said = {"symbol": "ETHUSDT"} if price is None else {"symbol": "ETHUSDT", "price": price}
+                content = json.dumps(said, separators=(",", ":")).encode()  # as JavaScript writes it, in its order
+                cid = cid_of(content, 0)
+                gateway.kept[cid.name] = content
+                theirs = type(ours)(**{**_fields(ours), "proof_of_task": str(cid)})
+                assert await vote(daemon.url, theirs) is approved, price
 
 
 def _fields(call: Any) -> dict[str, Any]:

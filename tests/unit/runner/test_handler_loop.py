@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from aiohttp import web
 from structlog.testing import capture_logs
-from works import Context, good, work
+from works import Context, good, running, walk, work
 from world import SIGNER, World, block, fired, until
 
 from listener.model import TaskResult
@@ -66,6 +67,34 @@ async def test_handlers_run_apart_from_the_stages(world: World) -> None:
     await asyncio.wait_for(running, 20)
     assert len(threads) == 1
     assert threading.get_ident() not in threads
+
+
+async def test_a_cookie_that_one_task_was_given_goes_out_with_no_other_request(world: World) -> None:
+    seen: list[str | None] = []
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        seen.append(request.headers.get("Cookie"))
+        return web.Response(headers={"Set-Cookie": "who=one"})
+
+    server = web.ServerRunner(web.Server(answer, access_log=None), shutdown_timeout=1)
+    await server.setup()
+    await web.TCPSite(server, "127.0.0.1", 0).start()
+    port = server.addresses[0][1]
+
+    async def ask(ctx: Context) -> TaskResult:
+        # A name, for a jar never keeps the cookies of a bare address.
+        async with ctx.http.get(f"http://localhost:{port}/") as response:
+            assert response.headers["Set-Cookie"] == "who=one"
+        return TaskResult(ctx.key)
+
+    try:
+        async with running(world, work(ask)):
+            for number in (1, 2):
+                await walk(world)
+                await until(lambda number=number: world.states() == ["ready"] * number)
+    finally:
+        await server.cleanup()
+    assert seen == [None, None]
 
 
 async def test_a_handler_that_will_not_be_cancelled_is_left_behind(
