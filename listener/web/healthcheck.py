@@ -1,9 +1,9 @@
 """
 ``POST /healthcheck``: JSON-RPC ``healthcheck [blockNumber]``, by which others see that this operator is there.
 
-It signs for strangers, so it signs one form alone: the EIP-191 message of 32 bytes that are the hash of a recent block,
-which our own endpoints named. That form is no task's digest, nor a transaction. A block is read and signed once a
-second at the most, however many ask, and each client may ask a few times a second.
+It signs for strangers, so it signs one form alone: the EIP-191 message of the keccak256 of a recent block's hash, which
+our own endpoints named. That form is no task's digest, nor a transaction. A block is read and signed once a second at
+the most, however many ask, and each client may ask a few times a second.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from listener.chains import Chain
 from listener.errors import ChainUnavailable
 from listener.web.envelope import TYPE, Refused
 from listener.web.limits import Rates
-from listener.web.route import Route
+from listener.web.route import Handler, Route
 
 PATH = "/healthcheck"
 RECENT = 256  # blocks below the newest that are answered for
@@ -56,16 +56,7 @@ class Healthcheck:
         self._address = address
         self._answers: dict[int, tuple[float, asyncio.Task[dict[str, str]]]] = {}
         self._rates = Rates(REQUESTS_PER_S)
-        self.route = Route(
-            method=hdrs.METH_POST,
-            path=PATH,
-            handler=self._handle,
-            for_attesters=True,
-            summary="JSON-RPC healthcheck [blockNumber]: the block's hash, signed by the performer.",
-            enveloped=False,
-            statuses=(400,),
-            body=lambda: BODY,
-        )
+        self.route = _route(self._handle)
 
     async def _handle(self, request: web.Request) -> web.Response:
         wait_s = self._rates.wait_s(request.remote or "", time.monotonic())
@@ -110,6 +101,31 @@ class Healthcheck:
             if time.monotonic() >= ends_at:
                 raise ChainUnavailable(f"there is no block {number} yet")
             await asyncio.sleep(AGAIN_S)
+
+
+def no_healthcheck_route() -> Route:
+    """Make the route of an attester alone: it says why nothing is signed here, and not that an operator is away."""
+
+    async def handle(request: web.Request) -> web.Response:
+        identity, _ = _asked(await request.read())
+        message = "this is an attester alone, which has no key to sign with; ask a daemon with --role performer or both"
+        reply = {"jsonrpc": "2.0", "id": identity, "error": {"code": NO_BLOCK, "message": message}}
+        return web.Response(body=json.dumps(reply).encode(), content_type=TYPE)
+
+    return _route(handle)
+
+
+def _route(handler: Handler) -> Route:
+    return Route(
+        method=hdrs.METH_POST,
+        path=PATH,
+        handler=handler,
+        for_attesters=True,
+        summary="JSON-RPC healthcheck [blockNumber]: the block's hash, signed by the performer.",
+        enveloped=False,
+        statuses=(400,),
+        body=lambda: BODY,
+    )
 
 
 def _asked(body: bytes) -> tuple[str | int | None, int]:

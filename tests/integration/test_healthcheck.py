@@ -1,6 +1,7 @@
 """The daemon's own answer to the health check that others make, over real HTTP."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,15 @@ import aiohttp
 import pytest
 from eth_account import Account
 from eth_account.messages import encode_defunct
+from eth_utils.crypto import keccak
 from following import BLOCKS, following, write_config
 
+from listener import app, handlers
+from listener.config import load, matchers
 from listener.devnet.accounts import PERFORMER
 from listener.signing import Signer
 from listener.testing import FakeNode
-from listener.web import healthcheck
+from listener.web import Server, healthcheck
 
 HTTP = "healthcheck = true"
 
@@ -43,8 +47,10 @@ async def test_it_answers_a_blocks_hash_with_the_performers_signature(
         assert (status, answer["jsonrpc"], answer["id"]) == (200, "2.0", 7)
         assert result.keys() == {"blockHash", "signature", "address"}
         assert (result["blockHash"], result["address"]) == (block_hash, PERFORMER.address)
-        message = encode_defunct(hexstr=block_hash)
+        message = encode_defunct(keccak(hexstr=block_hash))
         assert Account.recover_message(message, signature=result["signature"]) == PERFORMER.address
+        digest = keccak(b"\x19Ethereum Signed Message:\n32" + keccak(node.chain.blocks[9].hash))  # written out
+        assert Account._recover_hash(digest, signature=result["signature"]) == PERFORMER.address
         expected = Account.sign_message(message, PERFORMER.private_key)
         assert result["signature"] == f"0x{bytes(expected.signature).hex()}"
         async with asyncio.TaskGroup() as group:
@@ -99,6 +105,20 @@ async def test_one_client_may_not_ask_without_end_and_another_still_may(node: Fa
 async def test_without_the_setting_nobody_answers(node: FakeNode, tmp_path: Path) -> None:
     async with following(write_config(tmp_path, [node.ws_url], BLOCKS)) as daemon:
         assert (await ask(daemon.url, asking(9)))[0] == 404
+
+
+async def test_an_attester_alone_says_that_it_has_no_key(node: FakeNode, tmp_path: Path) -> None:
+    settings = load(write_config(tmp_path, [node.ws_url], BLOCKS, http=HTTP), {}, performs=False)
+    stop = asyncio.Event()
+    async with AsyncExitStack() as edges:
+        found = handlers.load(settings.rules, tmp_path)
+        stages = await app.attend(settings, matchers(settings), found, edges)
+        serving = asyncio.create_task(app.serve(stages, stop))
+        status, answer = await ask(next(stage.url for stage in stages if isinstance(stage, Server)), asking(9))
+        assert (status, answer["id"], answer["error"]["code"]) == (200, 7, -32000)
+        assert answer["error"]["message"].startswith("this is an attester alone, which has no key to sign with")
+        stop.set()
+        await serving
 
 
 def test_what_is_no_hash_is_not_signed() -> None:
