@@ -16,9 +16,11 @@ COUNT = 4  # the fewest with which one that lies or is gone changes no outcome
 
 
 @asynccontextmanager
-async def attesters(config: Path) -> AsyncIterator[list[str]]:
+async def attesters(config: Path, performer_url: str) -> AsyncIterator[list[str]]:
     """
     Start them and give their URLs; they end with the block.
+
+    Each fetches proofs from the performer, and keeps them in no folder of the performer's.
 
     They are not waited for: who asks one that is not there yet asks again. Their logs go beside the configuration.
     """
@@ -28,7 +30,7 @@ async def attesters(config: Path) -> AsyncIterator[list[str]]:
     started: list[Process] = []
     try:
         for number, port in enumerate(ports, start=1):
-            started.append(await _start(config, config.with_name(f"attester-{number}.log"), port))
+            started.append(await _start(config, f"attester-{number}", port, performer_url))
         yield [f"http://{HOST}:{port}" for port in ports]
     finally:
         async with asyncio.TaskGroup() as group:
@@ -36,13 +38,18 @@ async def attesters(config: Path) -> AsyncIterator[list[str]]:
                 group.create_task(child.stop(process))
 
 
-async def _start(config: Path, path: Path, port: int) -> Process:
+async def _start(config: Path, name: str, port: int, performer_url: str) -> Process:
     ours = {name: value for name, value in os.environ.items() if not name.startswith("LISTENER__")}
-    with _opened(path) as log:
+    with _opened(config.with_name(f"{name}.log")) as log:
         return await child.start(
             *(sys.executable, "-P", "-m", "listener", "run", "--role", "attester", "--config", str(config)),
             stderr=log,
-            environment={**ours, "LISTENER__HTTP__BIND": f"{HOST}:{port}"},
+            environment={
+                **ours,
+                "LISTENER__HTTP__BIND": f"{HOST}:{port}",
+                "LISTENER__PROOFS__FOLDER": f"{name}-proofs",
+                "LISTENER__PROOFS__GATEWAYS": f'["{performer_url}"]',
+            },
         )
 
 

@@ -6,7 +6,7 @@ code: what a proof of task looks like is written down a second time.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,21 @@ EVERY = 5
 EPOCH_RULE = "epochs"
 EPOCH_LENGTH = 12
 EVENT_RULE = "intents"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A rule on blocks whose proof is kept elsewhere and known by a CID: it counts by the block that it names."""
+
+    name: str
+    definition: int  # id, uint16
+    every: int  # blocks
+
+
+PRICES = Kept("prices", 3, 4)
+HEALTH = Kept("health", 4, 6)
+ROLES = Kept("keepers", 5, 7)
+KEPT = (PRICES, HEALTH, ROLES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +56,11 @@ class Count:
     stray: int  # accepted calls for no trigger of the canonical chain
 
 
-def expected(blocks: Iterable[Mapping[str, Any]], events: Iterable[Mapping[str, Any]]) -> list[Expected]:
+def expected(
+    blocks: Iterable[Mapping[str, Any]], events: Iterable[Mapping[str, Any]], kept: Iterable[Kept] = ()
+) -> list[Expected]:
     """List the triggers of canonical blocks and IntentSent logs, both as the chain writes them."""
-    return [*_of_blocks(blocks), *_of_events(events)]
+    return [*_of_blocks(blocks, tuple(kept)), *_of_events(events)]
 
 
 def count(triggers: Iterable[Expected], accepted: Iterable[str]) -> Count:
@@ -68,13 +85,34 @@ def count(triggers: Iterable[Expected], accepted: Iterable[str]) -> Count:
     return Count(len(triggers), tuple(missed), doubled + again, others.total() - again)
 
 
-def _of_blocks(blocks: Iterable[Mapping[str, Any]]) -> Iterable[Expected]:
+def counted_as(definition: int, proof: str, content: Mapping[str, Any] | None) -> str:
+    """
+    Return what an accepted proof is compared by: itself, or for one that is kept elsewhere its rule and block.
+
+    Args:
+        definition: the task definition id that it was sent with.
+        proof: the proof of task.
+        content: what is kept under it; None where nothing was found.
+    """
+    kept = next((each for each in KEPT if each.definition == definition), None)
+    return proof if kept is None or content is None else _named(kept, str(content.get("blockHash")))
+
+
+def _named(kept: Kept, block_hash: str) -> str:
+    return f"{kept.name}+{block_hash}"
+
+
+def _of_blocks(blocks: Iterable[Mapping[str, Any]], kept: Sequence[Kept]) -> Iterable[Expected]:
     for block in blocks:
         number, block_hash = int(block["number"], 16), block["hash"]
         for rule, period in ((BLOCK_RULE, EVERY), (EPOCH_RULE, EPOCH_LENGTH)):
             if number % period == 0:
                 proof = f"{number}+{rule}+{block_hash}"
                 yield Expected(rule, number, proof, _cause(proof))
+        for each in kept:
+            if number % each.every == 0:
+                proof = _named(each, block_hash)
+                yield Expected(each.name, number, proof, proof)
 
 
 def _of_events(events: Iterable[Mapping[str, Any]]) -> Iterable[Expected]:

@@ -14,11 +14,13 @@ from typing import Any
 
 from listener.devnet.accounts import ACCOUNTS
 from listener.devnet.attesters import attesters
-from listener.devnet.count import Expected, count, expected
+from listener.devnet.count import KEPT, Expected, count, counted_as, expected
 from listener.devnet.daemon import Daemon, UnreadError
 from listener.devnet.gossip import Gossip
+from listener.devnet.kept import Kept
 from listener.devnet.network import Network, local_network
 from listener.devnet.report import Report, Summary
+from listener.devnet.systems import Systems, systems
 from listener.errors import ConfigError, ListenerError
 
 SETTLE_S = 30.0  # for open tasks, once traffic has stopped
@@ -48,11 +50,12 @@ async def run(options: Options, report: Report, stop: asyncio.Event) -> Summary:
     try:
         async with local_network(mining=False) as network:
             report.folder(options.folder)
-            first = await network.anvil.head() + 1
-            config = network.write_config(options.folder, start=first)
-            async with attesters(config) as urls, Gossip(urls) as gossip:
-                network.aggregator.gossip = gossip
-                return await Demo(options, network, report, config, first).run(stop)
+            async with systems(network.anvil, f"{network.daemon_url}/healthcheck") as around:
+                first = await network.anvil.head() + 1
+                config = network.write_config(options.folder, start=first, more=around.rules())
+                async with attesters(config, network.daemon_url) as urls, Gossip(urls) as gossip:
+                    network.aggregator.gossip = gossip
+                    return await Demo(options, network, around, report, config, first).run(stop)
     except ExceptionGroup as faults:
         known, others = faults.split(ListenerError)
         if known is None or others is not None:
@@ -63,9 +66,13 @@ async def run(options: Options, report: Report, stop: asyncio.Event) -> Summary:
 class Demo:
     """One demo on a running network."""
 
-    def __init__(self, options: Options, network: Network, report: Report, config: Path, first: int) -> None:
+    def __init__(  # noqa: PLR0913, PLR0917 - it puts together what runs beside each other
+        self, options: Options, network: Network, around: Systems, report: Report, config: Path, first: int
+    ) -> None:
         self._options = options
         self._network = network
+        self._systems = around
+        self._kept = Kept(config.with_name("proofs"))
         self._report = report
         self._first = first  # block that counts
         self._last = first - 1
@@ -102,6 +109,7 @@ class Demo:
             for _ in range(1 + secrets.randbelow(3)):
                 to = secrets.choice(ACCOUNTS).address
                 await sender.send(secrets.choice(DESTINATIONS), to, secrets.token_bytes(32))
+            await self._systems.go_on(self._last + 1)
             self._last = await anvil.mine()
             if mined == self._options.blocks or await _is_set(stop, self._options.block_time_s):
                 return
@@ -141,7 +149,10 @@ class Demo:
             self._report.task(row)
 
     def _accepted(self) -> list[str]:
-        return [call.proof_of_task for call in self._network.aggregator.accepted]
+        return [
+            counted_as(call.task_definition_id, call.proof_of_task, self._kept.find(call.proof_of_task))
+            for call in self._network.aggregator.accepted
+        ]
 
     @property
     def _voting(self) -> bool:
@@ -151,7 +162,7 @@ class Demo:
     async def _expected(self) -> list[Expected]:
         anvil, sender = self._network.anvil, self._network.intent_sender
         blocks = [await anvil.block(number) for number in range(self._first, self._last + 1)]
-        return expected(blocks, await sender.events(from_block=self._first, to_block=self._last))
+        return expected(blocks, await sender.events(from_block=self._first, to_block=self._last), KEPT)
 
     async def _summary(self) -> Summary:
         rows = await self._daemon.tasks()

@@ -6,7 +6,7 @@ Everything listens on the loopback address alone.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,12 @@ import orjson
 
 from listener.devnet.accounts import ACCOUNTS, PERFORMER
 from listener.devnet.aggregator import Aggregator
-from listener.devnet.anvil import Anvil, free_port
+from listener.devnet.anvil import HOST, Anvil, free_port
 from listener.devnet.count import BLOCK_RULE, EPOCH_LENGTH, EPOCH_RULE, EVENT_RULE, EVERY
 from listener.devnet.intent_sender import IntentSender, artifact
 
 CONFIG = """\
-# Written by the local network: a daemon with three rules, for a chain that ends with it.
+# Written by the local network, for a chain that ends with it.
 
 [performer]
 key = {{ file = "performer.key" }}
@@ -42,6 +42,7 @@ url = "sqlite:///listener.db"
 
 [http]
 bind = "{bind}"
+healthcheck = true
 
 [[rules]]
 name = "{event_rule}"
@@ -70,6 +71,12 @@ class Network:
     anvil: Anvil
     intent_sender: IntentSender
     aggregator: Aggregator
+    http_port: int = field(default_factory=free_port)  # of the daemon beside it
+
+    @property
+    def daemon_url(self) -> str:
+        """Where the daemon answers."""
+        return f"http://{HOST}:{self.http_port}"
 
     def details(self) -> dict[str, Any]:
         """Return addresses, well-known keys and URLs, ready to be written as JSON."""
@@ -83,13 +90,14 @@ class Network:
             "accounts": [asdict(account) for account in ACCOUNTS],
         }
 
-    def write_config(self, folder: Path, *, start: int) -> Path:
+    def write_config(self, folder: Path, *, start: int, more: str = "") -> Path:
         """
         Write a daemon's ``config.toml``, key and ABI into a folder and return the path of the first.
 
         Args:
             folder: made when missing; nothing in it points outside.
             start: the first block whose triggers count.
+            more: tables and rules beside those of blocks, epochs and intents.
         """
         (folder / "abi").mkdir(parents=True, exist_ok=True)
         (folder / "abi" / "IntentSender.json").write_bytes(orjson.dumps(artifact()["abi"]))
@@ -105,13 +113,14 @@ class Network:
                 start=start,
                 intent_sender=self.intent_sender.address,
                 aggregator=self.aggregator.url,
-                bind=f"127.0.0.1:{free_port()}",
+                bind=f"{HOST}:{self.http_port}",
                 event_rule=EVENT_RULE,
                 block_rule=BLOCK_RULE,
                 every=EVERY,
                 epoch_rule=EPOCH_RULE,
                 length=EPOCH_LENGTH,
             )
+            + more
         )
         return config
 

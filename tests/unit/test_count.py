@@ -2,7 +2,17 @@
 
 from typing import Any
 
-from listener.devnet.count import BLOCK_RULE, EPOCH_RULE, EVENT_RULE, Expected, count, expected
+from listener.devnet.count import (
+    BLOCK_RULE,
+    EPOCH_RULE,
+    EVENT_RULE,
+    HEALTH,
+    PRICES,
+    Expected,
+    count,
+    counted_as,
+    expected,
+)
 
 
 def block(number: int, block_hash: str = "0xaa") -> dict[str, Any]:
@@ -78,3 +88,22 @@ def test_a_call_for_a_block_that_left_the_chain_is_a_stray() -> None:
 def test_an_empty_chain_expects_nothing() -> None:
     result = count(expected([], []), [])
     assert (result.triggers, result.missed, result.doubled, result.stray) == (0, (), 0, 0)
+
+
+def test_a_proof_that_is_kept_counts_by_its_rule_and_the_block_that_it_names() -> None:
+    triggers = expected([block(8, "0xb8"), block(9, "0xb9")], [], [PRICES])
+    assert [(trigger.rule, trigger.block_number) for trigger in triggers] == [(PRICES.name, 8)]
+    named = counted_as(PRICES.definition, "bafkrei", {"blockHash": "0xb8"})
+    assert count(triggers, [named]).missed == ()
+    assert count(triggers, [named, counted_as(PRICES.definition, "bafkrei2", {"blockHash": "0xb8"})]).doubled == 1
+
+
+def test_a_kept_proof_that_is_nowhere_or_of_another_block_or_rule_is_stray() -> None:
+    triggers = expected([block(8, "0xb8")], [], [PRICES])
+    for name in (
+        counted_as(PRICES.definition, "bafkrei", None),
+        counted_as(PRICES.definition, "bafkrei", {"blockHash": "0xb7"}),
+        counted_as(HEALTH.definition, "bafkrei", {"blockHash": "0xb8"}),
+        counted_as(0, "bafkrei", {"blockHash": "0xb8"}),
+    ):
+        assert (count(triggers, [name]).missed, count(triggers, [name]).stray) == (tuple(triggers), 1)

@@ -210,7 +210,7 @@ WRONG: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("wrong", WRONG, ids=str)
+@pytest.mark.parametrize("wrong", WRONG, ids=range(len(WRONG)))  # workers start at different times
 async def test_a_proof_that_does_not_fit_itself_its_block_or_its_data_is_rejected(
     prices: Prices, wrong: dict[str, Any]
 ) -> None:
