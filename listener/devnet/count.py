@@ -19,17 +19,18 @@ EVENT_RULE = "intents"
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A rule on blocks whose proof is kept elsewhere and known by a CID: it counts by the block that it names."""
+    """A rule whose proof is kept elsewhere and known by a CID: it counts by the block, and the log, that it names."""
 
     name: str
     definition: int  # id, uint16
-    every: int  # blocks
+    every: int = 0  # blocks; 0 for a rule on logs
 
 
 PRICES = Kept("prices", 3, 4)
 HEALTH = Kept("health", 4, 6)
 ROLES = Kept("keepers", 5, 7)
-KEPT = (PRICES, HEALTH, ROLES)
+DOMAINS = Kept("domains", 6)
+KEPT = (PRICES, HEALTH, ROLES, DOMAINS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,15 @@ def expected(
     blocks: Iterable[Mapping[str, Any]], events: Iterable[Mapping[str, Any]], kept: Iterable[Kept] = ()
 ) -> list[Expected]:
     """List the triggers of canonical blocks and IntentSent logs, both as the chain writes them."""
-    return [*_of_blocks(blocks, tuple(kept)), *_of_events(events)]
+    return [*_of_blocks(blocks, [each for each in kept if each.every]), *_of_events(events)]
+
+
+def expected_of(kept: Kept, events: Iterable[Mapping[str, Any]]) -> list[Expected]:
+    """List the triggers of logs for a rule whose proof is kept elsewhere."""
+    names = [
+        (int(each["blockNumber"], 16), _named(kept, each["blockHash"], int(each["logIndex"], 16))) for each in events
+    ]
+    return [Expected(kept.name, number, name, name) for number, name in names]
 
 
 def count(triggers: Iterable[Expected], accepted: Iterable[str]) -> Count:
@@ -87,7 +96,7 @@ def count(triggers: Iterable[Expected], accepted: Iterable[str]) -> Count:
 
 def counted_as(definition: int, proof: str, content: Mapping[str, Any] | None) -> str:
     """
-    Return what an accepted proof is compared by: itself, or for one that is kept elsewhere its rule and block.
+    Return what an accepted proof is compared by: itself, or for one that is kept elsewhere its rule, block and log.
 
     Args:
         definition: the task definition id that it was sent with.
@@ -95,11 +104,13 @@ def counted_as(definition: int, proof: str, content: Mapping[str, Any] | None) -
         content: what is kept under it; None where nothing was found.
     """
     kept = next((each for each in KEPT if each.definition == definition), None)
-    return proof if kept is None or content is None else _named(kept, str(content.get("blockHash")))
+    if kept is None or content is None:
+        return proof
+    return _named(kept, str(content.get("blockHash")), content.get("logIndex"))
 
 
-def _named(kept: Kept, block_hash: str) -> str:
-    return f"{kept.name}+{block_hash}"
+def _named(kept: Kept, block_hash: str, log_index: Any = None) -> str:
+    return f"{kept.name}+{block_hash}" if log_index is None else f"{kept.name}+{block_hash}+{log_index}"
 
 
 def _of_blocks(blocks: Iterable[Mapping[str, Any]], kept: Sequence[Kept]) -> Iterable[Expected]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from listener.devnet.accounts import ACCOUNTS
 from listener.devnet.attesters import attesters
-from listener.devnet.count import KEPT, Expected, count, counted_as, expected
+from listener.devnet.count import DOMAINS, KEPT, Expected, count, counted_as, expected, expected_of
 from listener.devnet.daemon import Daemon, UnreadError
 from listener.devnet.gossip import Gossip
 from listener.devnet.kept import Kept
@@ -52,7 +52,7 @@ async def run(options: Options, report: Report, stop: asyncio.Event) -> Summary:
             report.folder(options.folder)
             async with systems(network.anvil, f"{network.daemon_url}/healthcheck") as around:
                 first = await network.anvil.head() + 1
-                config = network.write_config(options.folder, start=first, more=around.rules())
+                config = network.write_config(options.folder, start=first, more=around.rules(options.folder))
                 async with attesters(config, network.daemon_url) as urls, Gossip(urls) as gossip:
                     network.aggregator.gossip = gossip
                     return await Demo(options, network, around, report, config, first).run(stop)
@@ -162,7 +162,9 @@ class Demo:
     async def _expected(self) -> list[Expected]:
         anvil, sender = self._network.anvil, self._network.intent_sender
         blocks = [await anvil.block(number) for number in range(self._first, self._last + 1)]
-        return expected(blocks, await sender.events(from_block=self._first, to_block=self._last), KEPT)
+        span = {"from_block": self._first, "to_block": self._last}
+        asked = await self._systems.domains.events(**span)
+        return [*expected(blocks, await sender.events(**span), KEPT), *expected_of(DOMAINS, asked)]
 
     async def _summary(self) -> Summary:
         rows = await self._daemon.tasks()

@@ -57,7 +57,7 @@ async def test_a_demo_counts_its_blocks_and_every_trigger_once(tmp_path: Path) -
     assert summary["restarts"] == 0
     assert summary["triggers"] == summary["accepted"] == summary["approved"] == len(lines) - 1
     shown = {line["rule"] for line in lines[:-1]}
-    assert shown >= {"intents", "every-5-blocks", "epochs", "prices", "health", "keepers"}
+    assert shown >= {"intents", "every-5-blocks", "epochs", "prices", "health", "keepers", "domains"}
     assert {line["state"] for line in lines[:-1]} == {"accepted"}
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from listener.devnet.count import (
     BLOCK_RULE,
+    DOMAINS,
     EPOCH_RULE,
     EVENT_RULE,
     HEALTH,
@@ -12,6 +13,7 @@ from listener.devnet.count import (
     count,
     counted_as,
     expected,
+    expected_of,
 )
 
 
@@ -107,3 +109,11 @@ def test_a_kept_proof_that_is_nowhere_or_of_another_block_or_rule_is_stray() -> 
         counted_as(0, "bafkrei", {"blockHash": "0xb8"}),
     ):
         assert (count(triggers, [name]).missed, count(triggers, [name]).stray) == (tuple(triggers), 1)
+
+
+def test_a_kept_proof_of_a_log_counts_by_its_block_and_index() -> None:
+    logs = [{**event(7, "0xt1", index), "blockHash": "0xb7"} for index in (0, 1)]
+    triggers = expected_of(DOMAINS, logs)
+    assert [(trigger.rule, trigger.block_number) for trigger in triggers] == [(DOMAINS.name, 7)] * 2
+    first = counted_as(DOMAINS.definition, "bafkrei", {"blockHash": "0xb7", "logIndex": 0})
+    assert count(triggers, [first]).missed == (triggers[1],)
