@@ -1,7 +1,7 @@
 """
 Whether an operator is there: in each epoch another one is asked, at the endpoint that it registered.
 
-The operator answers JSON-RPC ``healthcheck [blockNumber]`` with the block's hash, signed (EIP-191, over its 32 bytes).
+The operator answers JSON-RPC ``healthcheck [blockNumber]`` with the block's hash, signed (EIP-191, over its keccak256).
 Endpoints are strangers' URLs: they are asked behind the guard of ``listener.fetch``.
 """
 
@@ -12,7 +12,8 @@ from typing import Any
 from eth_abi.abi import decode, encode
 from eth_account import Account
 from eth_account.messages import encode_defunct
-from eth_utils.address import to_checksum_address
+from eth_utils.address import is_hex_address, to_checksum_address
+from eth_utils.crypto import keccak
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from listener import (
@@ -236,17 +237,18 @@ def _named(answer: Any) -> dict[str, Any]:
     if not isinstance(result, dict):
         return {}
     lower = {key: result[key].lower() for key in ("blockHash", "signature") if isinstance(result.get(key), str)}
-    return {**lower, "address": result.get("address")}
+    address = result.get("address")
+    return {**lower, "address": to_checksum_address(address) if is_hex_address(address) else address}
 
 
 def _is_signed(response: Response, operator: str, block_hash: str) -> bool:
-    """Tell whether a response is the operator's: EIP-191 over the 32 bytes of the block's hash, s in the lower half."""
-    if response.address.lower() != operator.lower() or response.blockHash != block_hash:
+    """Tell whether a response is the operator's: EIP-191 over keccak256 of the block's hash, low s, one spelling."""
+    if response.address != operator or response.blockHash != block_hash:
         return False
     if _SIGNATURE.fullmatch(response.signature) is None or int(response.signature[66:130], 16) > HALF_ORDER:
         return False
     try:
-        signer = Account.recover_message(encode_defunct(hexstr=block_hash), signature=response.signature)
+        signer = Account.recover_message(encode_defunct(keccak(hexstr=block_hash)), signature=response.signature)
     except Exception:  # noqa: BLE001 - eth-account raises many kinds for what is on no curve
         return False
     return bool(signer == operator)

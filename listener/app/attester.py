@@ -15,7 +15,7 @@ from listener.model import Claim, Judgement
 from listener.proofs import Opened, opened
 from listener.rules.matcher import Matcher
 from listener.runner import Judge, Work
-from listener.web import Route, Server, attester_routes, ipfs_route, validate_route
+from listener.web import Route, Server, attester_routes, ipfs_route, no_healthcheck_route, validate_route
 
 
 async def attend(
@@ -34,7 +34,11 @@ async def attend(
         settings=settings,
         chains=[chain for name, chain in chains.items() if name in own],
         stopping=stopping,
-        more=[claims_route(settings, works, judge.judge), *proof_routes(settings, proofs)],
+        more=[
+            claims_route(settings, works, judge.judge),
+            *proof_routes(settings, proofs),
+            *([no_healthcheck_route()] if settings.http.healthcheck else []),
+        ],
     )
     for name in own:
         await edges.enter_async_context(chains[name].attended())

@@ -8,6 +8,7 @@ import orjson
 from aiohttp import web
 from eth_account import Account as Signing
 from eth_account.messages import encode_defunct
+from eth_utils.crypto import keccak
 
 from listener.devnet.accounts import Account
 
@@ -59,7 +60,7 @@ class Operator:
         found = await self._block_hash(asked["params"][0]) or f"0x{'00' * 32}"
         if self.state == LYING:
             found = f"0x{bytes.fromhex(found[2:])[::-1].hex()}"
-        signed = Signing.sign_message(encode_defunct(hexstr=found), self.account.private_key)
+        signed = Signing.sign_message(encode_defunct(keccak(hexstr=found)), self.account.private_key)
         result: Any = {
             "blockHash": found,
             "signature": f"0x{bytes(signed.signature).hex()}",

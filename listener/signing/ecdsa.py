@@ -61,7 +61,7 @@ class Signer:
 
     def sign_block_hash(self, block_hash: bytes) -> bytes:
         """
-        Sign a block's hash for a health check: EIP-191 over its 32 bytes, in 65 bytes.
+        Sign a block's hash for a health check: EIP-191 over the keccak256 of its 32 bytes, in 65 bytes.
 
         The prefix keeps it apart from all that is signed otherwise: no task's digest and no transaction begins so.
 
@@ -70,7 +70,7 @@ class Signer:
         """
         if len(block_hash) != 32:
             raise ValueError(f"a block's hash has 32 bytes, not {len(block_hash)}")
-        raw = self._key.sign_recoverable(keccak(b"\x19Ethereum Signed Message:\n32" + block_hash), hasher=None)
+        raw = self._key.sign_recoverable(keccak(b"\x19Ethereum Signed Message:\n32" + keccak(block_hash)), hasher=None)
         return raw[:64] + bytes((27 + raw[64],))
 
     def __repr__(self) -> str:

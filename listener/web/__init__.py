@@ -3,7 +3,7 @@
 from listener.web.door import listen
 from listener.web.envelope import Refused, envelope, refusal
 from listener.web.execute import Executable
-from listener.web.healthcheck import Healthcheck
+from listener.web.healthcheck import Healthcheck, no_healthcheck_route
 from listener.web.ipfs import ipfs_route
 from listener.web.route import Route
 from listener.web.routes import attester_routes, performer_routes
@@ -20,6 +20,7 @@ __all__ = [
     "envelope",
     "ipfs_route",
     "listen",
+    "no_healthcheck_route",
     "no_validate_route",
     "performer_routes",
     "refusal",

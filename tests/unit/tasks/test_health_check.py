@@ -9,6 +9,7 @@ import pytest
 from eth_abi.abi import decode, encode
 from eth_account import Account
 from eth_account.messages import encode_defunct
+from eth_utils.crypto import keccak
 from hypothesis import given
 from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
@@ -17,7 +18,8 @@ from web3.providers.async_base import AsyncBaseProvider
 
 from listener import Claim, ProofUnavailable, TaskContext, TaskResult, Verdict
 from listener.devnet.accounts import ACCOUNTS
-from listener.devnet.operators import DOWN, LYING, Operator
+from listener.devnet.operators import DOWN, LYING, WELL, Operator
+from listener.proofs.inline import Inline
 from listener.testing import claim_context, context
 from tasks import health_check
 from tasks.health_check import Settings
@@ -77,8 +79,8 @@ class Place:
         settings = Settings(**{**usual, **changed})
         return context(settings, block_number=100, block_hash=HASH, epoch=epoch, w3=AsyncWeb3(self.contracts))
 
-    async def judged(self, claim: Claim, ctx: TaskContext[Settings]) -> Verdict:
-        judging = claim_context(claim, ctx.settings, found=[ctx], w3=AsyncWeb3(self.contracts))
+    async def judged(self, claim: Claim, ctx: TaskContext[Settings], proofs: Any = None) -> Verdict:
+        judging = claim_context(claim, ctx.settings, found=[ctx], w3=AsyncWeb3(self.contracts), proofs=proofs)
         try:
             return await health_check.validate(judging, claim)
         except ProofUnavailable as error:
@@ -153,7 +155,7 @@ ANSWERS: list[Any] = [
 
 
 async def test_another_keys_signature_in_the_operators_name_is_none(place: Place) -> None:
-    signed = Account.sign_message(encode_defunct(hexstr=HASH), ACCOUNTS[5].private_key)
+    signed = Account.sign_message(encode_defunct(keccak(hexstr=HASH)), ACCOUNTS[5].private_key)
     place.operators[0].after = lambda result: {**result, "signature": f"0x{bytes(signed.signature).hex()}"}
     assert said(claim_of(await health_check.execute(place.context(tries=1))))[1] is False
 
@@ -284,3 +286,38 @@ async def test_a_claim_with_any_byte_changed_is_not_approved(data: st.DataObject
         changed = replace(claim, proof_of_task=whole[:size].decode(errors="replace"), data=bytes(whole[size:]))
         assert not (await place.judged(changed, ctx)).approved
         assert (await place.judged(claim, ctx)).approved is True
+
+
+@pytest.mark.parametrize("state", [WELL, DOWN])
+async def test_a_proof_that_is_its_own_text_is_not_approved_with_any_byte_changed(place: Place, state: str) -> None:
+    """No CID hides here what the validator itself would overlook, such as another spelling of the same address."""
+    place.operators[0].state = state
+    inline: Any = Inline(100_000)
+    ctx = replace(place.context(tries=1), proofs=inline)
+    claim = claim_of(await health_check.execute(ctx))
+    assert await place.judged(claim, ctx, inline) == Verdict.approve()
+    text = claim.proof_of_task.encode()
+    for where in range(len(text)):
+        for flip in (0x20, 0x01):  # the other case of a letter, and the next digit
+            changed = bytearray(text)
+            changed[where] ^= flip
+            wrong = replace(claim, proof_of_task=changed.decode())
+            assert not (await place.judged(wrong, ctx, inline)).approved, wrong.proof_of_task
+
+
+async def test_an_address_in_small_letters_is_the_operators_own_and_stands_checksummed_in_the_proof(
+    place: Place,
+) -> None:
+    place.operators[0].after = lambda result: {**result, "address": result["address"].lower()}
+    ctx = place.context()
+    claim = claim_of(await health_check.execute(ctx))
+    proof = await ctx.proofs.get(claim.proof_of_task)
+    assert proof["response"]["address"] == ACCOUNTS[1].address
+    assert await place.judged(claim, ctx) == Verdict.approve()
+
+
+async def test_a_signature_over_the_hash_itself_is_not_the_one_that_the_stack_makes(place: Place) -> None:
+    signed = Account.sign_message(encode_defunct(hexstr=HASH), ACCOUNTS[1].private_key)
+    place.operators[0].after = lambda result: {**result, "signature": f"0x{bytes(signed.signature).hex()}"}
+    claim = claim_of(await health_check.execute(place.context(tries=1)))
+    assert said(claim)[1] is False
