@@ -202,3 +202,30 @@ async def test_resolvers_that_do_not_answer_leave_a_failed_task_and_nothing_sign
             await daemon.until(lambda: daemon.states("records") == [(11, "failed")])
         assert "0 of 2 resolvers say the same, 2 nothing" in daemon.rows[0]["error"]
         assert not aggregator.accepted
+
+
+@pytest.mark.parametrize("mode", ["dkim", "record"])
+async def test_a_request_by_http_is_answered_and_approved(
+    node: FakeNode, aggregator: Aggregator, tmp_path: Path, mode: str
+) -> None:
+    key = {"TXT": [f"v=DKIM1; p={KEY}"]}
+    async with Names({DOMAIN: {"s1._domainkey": key}}) as first, Names({DOMAIN: {"s1._domainkey": key}}) as second:
+        rules = (
+            '[[rules]]\nname = "asked"\ntask = "tasks.dns_registry"\ntask_definition_id = 8\nmax_attempts = 1\n'
+            'trigger = { type = "http" }\n'
+            f'settings = {{ mode = "{mode}", trigger = "http", block_age_s = 1000000000, '
+            f"resolvers = {json.dumps([first.resolver, second.resolver])} }}\n"
+        )
+        config = write_config(tmp_path, [node.ws_url], rules, aggregator=aggregator.url)
+        record = {"requestId": 1, "requester": REQUESTER, "domain": DOMAIN, "recordType": "A", "value": "192.0.2.1"}
+        body = {"taskDefinitionId": 8, **({"domain": DOMAIN, "selector": "s1"} if mode == "dkim" else record)}
+        async with following(config, attests=True) as daemon:
+            await daemon.walked(10)
+            async with aiohttp.ClientSession() as session:
+                async with session.post(f"{daemon.url}/task/execute?wait=true", json=body) as response:
+                    assert response.status == 200, await response.text()
+                async with session.post(f"{daemon.url}/task/execute", json={**body, "domain": 1}) as response:
+                    assert response.status == 400
+            (call,) = aggregator.accepted
+            assert await vote(daemon.url, call, data=call.data) is True
+            assert await vote(daemon.url, call, data=call.data[:-1] + bytes((call.data[-1] ^ 1,))) is False

@@ -334,6 +334,29 @@ async def test_without_a_key_there_is_nothing_to_sign_and_a_claim_of_one_is_reje
     assert await dns_registry.execute(dkim(dkim_settings(servers, selector="nowhere"))) is None
 
 
+async def test_a_key_that_is_another_one_now_is_rejected(servers: list[Names]) -> None:
+    ctx = dkim(dkim_settings(servers))
+    claim = claim_of(await dns_registry.execute(ctx))
+    for each in servers:
+        each.zones = zones(key="v=DKIM1; p=QUJD")
+    assert "another key" in (await judged(claim, ctx)).reason
+
+
+async def test_another_spelling_of_a_proof_is_rejected_or_one_request_could_be_settled_twice(
+    servers: list[Names],
+) -> None:
+    ctx = requested(settings_of(servers))
+    claim = claim_of(await dns_registry.execute(ctx))
+    raw = base64.b32decode(claim.proof_of_task[1:].upper() + "=" * (-len(claim.proof_of_task[1:]) % 8))
+    spelled = replace(claim, proof_of_task=f"f{raw.hex()}")
+    assert await ctx.proofs.get(spelled.proof_of_task) == await ctx.proofs.get(claim.proof_of_task)
+    assert "settled twice" in (await judged(spelled, ctx)).reason
+    key = dkim(dkim_settings(servers))
+    claim = claim_of(await dns_registry.execute(key))
+    spelled = replace(claim, proof_of_task=claim.proof_of_task.replace("+12+", "+012+"))
+    assert (await judged(spelled, key)).approved is False
+
+
 async def test_a_key_of_now_is_not_that_of_an_old_block(servers: list[Names]) -> None:
     old = context(dkim_settings(servers), block_number=12, block_timestamp=NOW - 3700)
     with pytest.raises(dns_registry.Wrong, match="block_age_s"):
