@@ -2,7 +2,8 @@
 The stage that sends ready tasks to the aggregator, the identical bytes again until they are taken or given up.
 
 Bounded requests in flight. While the aggregator cannot be reached one send at a time is tried, after a growing pause,
-so that neither a long outbox nor a long outage makes a storm.
+so that neither a long outbox nor a long outage makes a storm. Each try is another task's: what looks like an outage
+may be the fault of one task.
 """
 
 import asyncio
@@ -43,6 +44,7 @@ class Submitter:
         self._sent: list[tuple[Parcel, Sent]] = []
         self._recording = asyncio.Event()
         self._failures = 0  # in a row, over all tasks
+        self._failed_last = 0  # the task of the last of them: the next try is another's, for it may be the task's fault
         self._declining = False  # the last answer was an error that may pass
         self._declined: set[int] = set()  # tasks that got one
         self._failed = {kind: metrics.sends_failed.labels(kind) for kind in ("refused", "declined", "unavailable")}
@@ -77,7 +79,7 @@ class Submitter:
             return False
         self._look = False
         before = self._received
-        parcels = await self._journal.hand_out(slots, before)
+        parcels = await self._journal.hand_out(slots, before, self._failed_last if self._failures else 0)
         slots -= self._received - before  # what was signed meanwhile was handed out as well
         self._room = slots
         self._begin(parcels)
@@ -182,6 +184,7 @@ class Submitter:
         if self._failures == 0:
             log.warning("aggregator.unavailable", aggregator=self._aggregator.name, task=parcel.id, reason=reason)
         self._failures += 1
+        self._failed_last = parcel.id
         self._failed_at = now_us()
         self._rest_until = asyncio.get_running_loop().time() + _pause(self._failures - 1)
 

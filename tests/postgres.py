@@ -32,11 +32,12 @@ _END_SESSIONS = """
     SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
-# What a test may have changed beside rows: columns, indexes, the schema's version, settings of the database.
+# What a test may have changed beside rows: columns, indexes, the version, who may use it, settings of the database.
 _SHAPE = """
     SELECT 'column', table_name || ' ' || column_name FROM information_schema.columns WHERE table_schema = 'public'
     UNION SELECT 'index', indexdef FROM pg_indexes WHERE schemaname = 'public'
     UNION SELECT 'version', version_num FROM alembic_version
+    UNION SELECT 'rights', nspacl::text FROM pg_namespace WHERE nspname = 'public'
     UNION SELECT 'setting', array_to_string(setconfig, ' ') FROM pg_db_role_setting s
         JOIN pg_database d ON d.oid = s.setdatabase WHERE d.datname = current_database()
     ORDER BY 1, 2

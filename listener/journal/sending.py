@@ -44,7 +44,7 @@ _COLUMNS = (
 
 def _ready(*which: ColumnElement[bool]) -> Select[Any]:
     due = tasks.c.not_before <= bindparam("now")
-    wanted = select(*_COLUMNS).where(in_state(State.READY), due, _wanted, *which)
+    wanted = select(*_COLUMNS).where(in_state(State.READY), tasks.c.id > bindparam("after"), due, _wanted, *which)
     return wanted.order_by(tasks.c.id).limit(bindparam("most"))
 
 
@@ -98,7 +98,9 @@ class Outbox:
         self.touched.update(connection.execute(select(tasks.c.id).where(in_state(State.READY))).scalars())
         return len(self.touched)
 
-    def hand_out(self, connection: Connection, slots: int, now: int, received: int | None = None) -> list[Parcel]:
+    def hand_out(
+        self, connection: Connection, slots: int, now: int, received: int | None = None, after: int = 0
+    ) -> list[Parcel]:
         """
         Hand out the oldest ready tasks that are due, at most ``slots``.
 
@@ -107,19 +109,20 @@ class Outbox:
             slots: how many more the submitter can send.
             now: microseconds since the epoch.
             received: how many have reached it so far, so that those on their way count; None lets no room stand.
+            after: a task's id; those behind it come first.
         """
         self._room = slots if received is None else slots - (self._given - received)
-        parcels = self.serve(connection, now)
+        parcels = self.serve(connection, now, after) or (self.serve(connection, now) if after else [])
         if received is None:
             self._room = 0
         return parcels
 
-    def serve(self, connection: Connection, now: int) -> list[Parcel]:
-        """Hand out what is ready, as far as the submitter has room."""
+    def serve(self, connection: Connection, now: int, after: int = 0) -> list[Parcel]:
+        """Hand out what is ready and behind a task, as far as the submitter has room."""
         if self._room <= 0:
             return []
         # What is in hand is among the oldest: so many more are read, and passed over.
-        rows = self._ready(connection, {"now": now, "most": self._room + len(self._in_hand)})
+        rows = self._ready(connection, {"now": now, "most": self._room + len(self._in_hand), "after": after})
         rows = [row for row in rows if row[0] not in self._in_hand][: self._room]
         parcels = [_parcel(row, fresh=row[0] not in self.touched) for row in rows]
         if self._lease.is_shared and parcels:

@@ -279,6 +279,20 @@ async def test_while_nothing_gets_through_one_send_at_a_time_is_tried(
 
 
 @hasty
+async def test_tasks_that_nobody_answers_do_not_hold_the_others_up(world: World, server: RawServer) -> None:
+    """The line is cut whenever one of the two oldest comes: it looks like an outage, and is none."""
+    await ready(world, 6)
+    oldest = [row["proof_of_task"] for row in world.rows().values()][:2]
+
+    async def hook(request: Request) -> Reply:
+        return None if request.json["params"][0] in oldest else TAKEN_REPLY  # type: ignore[index]
+
+    server.hook = hook
+    async with submitting(world, server, in_flight=1):
+        await until(lambda: world.states() == ["ready"] * 2 + ["accepted"] * 4)
+
+
+@hasty
 async def test_an_outage_from_the_start_is_waited_out(world: World, server: RawServer) -> None:
     await ready(world, 10)
     await server.close()

@@ -293,8 +293,8 @@ async def test_a_parcel_whose_transaction_was_lost_is_handed_out_once(world: Wor
     died: list[int] = []
     serve = world.journal._outbox.serve
 
-    def dies_once(connection: Connection, now: int) -> object:
-        parcels = serve(connection, now)
+    def dies_once(connection: Connection, now: int, after: int = 0) -> object:
+        parcels = serve(connection, now, after)
         if not died:
             died.append(1)
             end_backends(world.place)  # type: ignore[arg-type]
