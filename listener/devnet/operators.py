@@ -1,8 +1,7 @@
 """An operator's health endpoint on loopback: it signs block hashes, lies, or is down, as it is told."""
 
 from collections.abc import Awaitable, Callable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import orjson
 from aiohttp import web
@@ -11,12 +10,12 @@ from eth_account.messages import encode_defunct
 from eth_utils.crypto import keccak
 
 from listener.devnet.accounts import Account
+from listener.devnet.service import Service
 
-HOST = "127.0.0.1"
 WELL, DOWN, LYING = "well", "down", "lying"
 
 
-class Operator:
+class Operator(Service):
     """
     One operator; use it as an async context manager.
 
@@ -26,31 +25,12 @@ class Operator:
     """
 
     def __init__(self, account: Account, block_hash: Callable[[int], Awaitable[str | None]], *, port: int = 0) -> None:
+        super().__init__(port)
         self.account = account
-        self.port = port
         self.state = WELL
         self.asked = 0
         self.after: Callable[[dict[str, Any]], Any] | None = None  # what it answers in place of the true result
         self._block_hash = block_hash
-        self._runner: web.ServerRunner | None = None
-
-    @property
-    def url(self) -> str:
-        """Where it answers."""
-        return f"http://{HOST}:{self.port}"
-
-    async def __aenter__(self) -> Self:
-        self._runner = web.ServerRunner(web.Server(self._answer, access_log=None), shutdown_timeout=1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, HOST, self.port).start()
-        self.port = self._runner.addresses[0][1]
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         self.asked += 1

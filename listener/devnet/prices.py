@@ -8,12 +8,12 @@ import random
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
 
-HOST = "127.0.0.1"
+from listener.devnet.service import Service
+
 STEP = 5  # ten-thousandths that the price moves at the most
 PATHS = {  # by source: the path as the oracle's settings have it, where the price stands, and where its time does
     "binance": ("/binance/api/v3/ticker/24hr?symbol={base}{quote}", "lastPrice", "closeTime"),
@@ -23,7 +23,7 @@ PATHS = {  # by source: the path as the oracle's settings have it, where the pri
 }
 
 
-class Prices:
+class Prices(Service):
     """
     Answers on loopback; use it as an async context manager.
 
@@ -33,19 +33,13 @@ class Prices:
     """
 
     def __init__(self, *, port: int = 0, price: str = "1800", seed: int = 0) -> None:
-        self.port = port
+        super().__init__(port)
         self.price = Decimal(price)
         self.moves = True
         self.asked = 0
         self.age_s = 0  # of the prices, as their sources tell it
         self.says: dict[str, Any] = {}  # by source: a price in place of the true one, or a response
         self._random = random.Random(seed)  # noqa: S311 - a price for play
-        self._runner: web.ServerRunner | None = None
-
-    @property
-    def url(self) -> str:
-        """Where it answers."""
-        return f"http://{HOST}:{self.port}"
 
     def sources(self) -> list[dict[str, str]]:
         """Return ``sources`` for the oracle's settings."""
@@ -53,19 +47,6 @@ class Prices:
             {"name": name, "url": self.url + path, "price": price, "time": moment}
             for name, (path, price, moment) in PATHS.items()
         ]
-
-    async def __aenter__(self) -> Self:
-        self._runner = web.ServerRunner(web.Server(self._answer, access_log=None), shutdown_timeout=1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, HOST, self.port).start()
-        self.port = self._runner.addresses[0][1]
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         name = request.path.split("/")[1]

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import postgres
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
@@ -20,6 +21,7 @@ from eth_utils.crypto import keccak
 from listener import app, handlers
 from listener.config import Url, load, matchers
 from listener.devnet.accounts import PERFORMER
+from listener.devnet.attestation import Call
 from listener.devnet.intent_sender import artifact
 from listener.testing import Emitted
 from listener.web import Server
@@ -203,3 +205,15 @@ async def attending(config: Path) -> AsyncIterator[str]:
         finally:
             stop.set()
             await serving
+
+
+async def vote(url: str, call: Call, *, data: bytes | None = None) -> Any:
+    """Ask an attester about an accepted task, with its own data or with other data; True or False is a vote."""
+    body = {
+        "proofOfTask": call.proof_of_task,
+        "data": f"0x{(call.data if data is None else data).hex()}",
+        "taskDefinitionId": call.task_definition_id,
+        "performer": call.performer,
+    }
+    async with aiohttp.ClientSession() as session, session.post(f"{url}/task/validate", json=body) as response:
+        return (await response.json())["data"]

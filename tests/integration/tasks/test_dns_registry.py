@@ -9,7 +9,6 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -20,7 +19,7 @@ from eth_abi.abi import decode, encode
 from eth_utils.crypto import keccak
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from following import following, write_config
+from following import following, vote, write_config
 
 from listener.devnet.aggregator import Aggregator
 from listener.devnet.names import Names
@@ -150,17 +149,6 @@ def request(number: int, domain: str) -> Emitted:
         encode(["address"], [REQUESTER]),
     ]
     return Emitted(REGISTRY, topics, encode(["string"] * 3, [domain, "A", "192.0.2.1"]), f"request {number}")
-
-
-async def vote(url: str, call: Any, *, data: bytes) -> Any:
-    body = {
-        "proofOfTask": call.proof_of_task,
-        "data": f"0x{data.hex()}",
-        "taskDefinitionId": call.task_definition_id,
-        "performer": call.performer,
-    }
-    async with aiohttp.ClientSession() as session, session.post(f"{url}/task/validate", json=body) as response:
-        return (await response.json())["data"]
 
 
 async def test_requests_are_answered_checked_accepted_and_approved_though_a_resolver_lies(

@@ -5,12 +5,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 from eth_abi.abi import decode, encode
 from eth_utils.crypto import keccak
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from following import following, write_config
+from following import following, vote, write_config
 
 import listener.devnet
 from listener.devnet.accounts import ACCOUNTS, PERFORMER
@@ -29,17 +28,6 @@ async def send(anvil: Anvil, contract: str, call: str, value: Any, sender: str) 
     kind = call[call.index("(") + 1 : -1]
     data = keccak(text=call)[:4] + encode([kind], [value])
     await anvil.receipt(await anvil.send(contract, data, sender=sender))
-
-
-async def vote(url: str, call: Any, *, data: bytes) -> Any:
-    body = {
-        "proofOfTask": call.proof_of_task,
-        "data": f"0x{data.hex()}",
-        "taskDefinitionId": call.task_definition_id,
-        "performer": call.performer,
-    }
-    async with aiohttp.ClientSession() as session, session.post(f"{url}/task/validate", json=body) as response:
-        return (await response.json())["data"]
 
 
 async def test_each_operator_is_asked_in_its_turn_one_of_them_this_daemon_itself(

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from following import following, write_config
+from following import following, vote, write_config
 
 from listener.devnet.aggregator import Aggregator
 from listener.devnet.prices import Prices
@@ -27,17 +27,6 @@ def rule(prices: Prices, settings: str = "", **more: Any) -> str:
         f'trigger = {{ type = "block", every = 2 }}\nmax_attempts = 1\n{given}'
         f"settings = {{ block_age_s = 1000000000, {settings}sources = [{sources}] }}\n"
     )
-
-
-async def vote(url: str, call: Any) -> Any:
-    body = {
-        "proofOfTask": call.proof_of_task,
-        "data": f"0x{call.data.hex()}",
-        "taskDefinitionId": call.task_definition_id,
-        "performer": call.performer,
-    }
-    async with aiohttp.ClientSession() as session, session.post(f"{url}/task/validate", json=body) as response:
-        return (await response.json())["data"]
 
 
 async def test_it_is_executed_checked_accepted_and_approved(
