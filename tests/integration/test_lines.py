@@ -10,7 +10,7 @@ import pytest
 from following import BLOCKS, PINGS, Following, following, ping, write_config
 from structlog.testing import capture_logs
 
-from listener.chains import websocket
+from listener.chains import http, websocket
 from listener.devnet.aggregator import Aggregator
 from listener.testing import FakeNode, NodeError
 
@@ -19,6 +19,7 @@ FOLLOWER = "follower"
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "CALL_TIMEOUT_S", 2.0)  # a call that is on its way when a node goes may hang
     monkeypatch.setattr(websocket, "CALL_TIMEOUT_S", 0.3)
     monkeypatch.setattr(websocket, "PING_S", 0.2)
     monkeypatch.setattr(websocket, "LONGEST_PAUSE_S", 0.2)
