@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from listener.config import Url
@@ -16,6 +17,9 @@ from listener.devnet.anvil import Anvil
 sys.path.insert(0, str(Path(__file__).parent))
 
 from postgres import Server
+
+# What a daemon in this process logs is never taken for the output of a command that runs beside it.
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
 
 # No test fails because the machine does other work: an example may take as long as it takes.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import structlog
+
 from listener import cli
 from listener.devnet import child
 
@@ -53,7 +55,7 @@ async def listener(*words: str, config: Path | None = None) -> Answer:
 
 
 async def quickly(*words: str, config: Path | None = None) -> Answer:
-    """Run a command in this process: which takes no start: for those that set no logs up, as ``chains rewind`` does."""
+    """Run a command in this process, which takes no start; how it sets logs up ends with it."""
     place = () if config is None else ("--config", str(config))
     return await asyncio.to_thread(_called, ["listener", *words, *place])
 
@@ -61,11 +63,14 @@ async def quickly(*words: str, config: Path | None = None) -> Answer:
 def _called(words: list[str]) -> Answer:
     out, err = io.TextIOWrapper(io.BytesIO()), io.TextIOWrapper(io.BytesIO())
     code = 0
+    logs_before = structlog.get_config()
     with patch.object(sys, "argv", words), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             cli.main()
         except SystemExit as end:
             code = int(end.code or 0)
+        finally:
+            structlog.configure(**logs_before)
         out.flush()
         err.flush()
     return Answer(code, *(each.buffer.getvalue().decode() for each in (out, err)))  # type: ignore[attr-defined]

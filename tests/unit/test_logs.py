@@ -18,9 +18,10 @@ KEY = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
 @pytest.fixture
 def stderr(capsysbinary: pytest.CaptureFixture[bytes]) -> Iterator[Callable[[], bytes]]:
     """What was written to stderr since it was last asked for."""
+    before = structlog.get_config()
     yield lambda: capsysbinary.readouterr().err
     configure("info", "json")  # forgets the secrets of this test
-    structlog.reset_defaults()
+    structlog.configure(**before)
 
 
 def lines(stderr: Callable[[], bytes]) -> list[dict[str, Any]]:
