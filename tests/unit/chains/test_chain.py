@@ -10,7 +10,7 @@ import pytest
 from raw_server import RawServer, Reply, Request, answer
 from world import block, hashed
 
-from listener.chains import Chain, LogQuery
+from listener.chains import Chain, LogQuery, health, pace
 from listener.chains.chain import PUSHED
 from listener.chains.wire import RpcError, quantity
 from listener.errors import ChainUnavailable
@@ -115,8 +115,10 @@ async def test_the_preferred_endpoint_is_asked_as_long_as_it_answers(chain: Chai
     ids=["cut", "html", "502", "429", "list", "no result"],
 )
 async def test_another_endpoint_answers_for_one_that_does_not_and_the_failed_one_rests(
-    chain: Chain, nodes: list[Node], broken: Reply
+    chain: Chain, nodes: list[Node], broken: Reply, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(health, "FIRST_REST_S", 60.0)  # however long the machine takes for the next call
+    monkeypatch.setattr(pace, "FIRST_PAUSE_S", 60.0)
     nodes[1].methods["eth_gasPrice"] = lambda _params: "0x2"
     nodes[0].broken = broken
     assert await chain.call("eth_gasPrice", []) == "0x2"
