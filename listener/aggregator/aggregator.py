@@ -8,6 +8,7 @@ tells the node's error codes, so only errors that the same bytes can never pass 
 import asyncio
 import itertools
 import re
+import socket
 import time
 from typing import Any
 
@@ -108,6 +109,10 @@ class Aggregator:
 def _kind(error: OSError | TimeoutError) -> str:
     if isinstance(error, TimeoutError):
         return "it took too long"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused; see whether it runs, and aggregator.url"
+    if isinstance(error, socket.gaierror):
+        return "its host name is not known; correct aggregator.url"
     return error.strerror or type(error).__name__
 
 

@@ -17,6 +17,10 @@ def of_error(error: BaseException) -> str:
             return f"TLS: its certificate is not valid: {seen.verify_message}"
         if isinstance(seen, ssl.SSLError) and hasattr(seen, "reason"):
             return f"TLS: {seen.reason}; look whether the URL should begin with https or wss"
+        if isinstance(seen, ConnectionRefusedError):
+            return "connection refused: nothing listens there; look at the URL, and whether the node runs"
+        if isinstance(seen, TimeoutError):
+            return "no answer in time"
         seen = getattr(seen, "os_error", None) or seen.__cause__
     return type(error).__name__
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from raw_server import RawServer, Reply, Request, answer, rpc_error
 from world import SIGNER
 
 from listener.aggregator import Aggregator
+from listener.aggregator.connections import Connections
 from listener.errors import AggregatorDeclined, AggregatorRefused, AggregatorUnavailable, TransientError
 from listener.model import TaskResult
 
@@ -233,8 +235,19 @@ async def test_an_aggregator_that_never_answers_is_given_up_after_the_timeout(se
 
 async def test_an_aggregator_that_is_not_there_is_unavailable(server: RawServer) -> None:
     await server.close()
-    with pytest.raises(AggregatorUnavailable, match="no answer: "):
+    with pytest.raises(AggregatorUnavailable, match=r"no answer: connection refused; see whether it runs, and agg"):
         await send(server)
+
+
+async def test_a_name_that_is_not_known_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unknown(*_args: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(Connections, "reach", unknown)
+    aggregator = Aggregator("http://nobody/", "http://shown", timeout_s=5)
+    with pytest.raises(AggregatorUnavailable, match=r"its host name is not known; correct aggregator\.url"):
+        await aggregator.reach()
+    await aggregator.close()
 
 
 async def test_an_answer_without_end_is_cut_off(server: RawServer) -> None:

@@ -6,6 +6,8 @@ import pytest
 
 from listener.chains import reasons
 
+NOBODY = "nothing listens there; look at the URL, and whether the node runs"
+
 
 def invalid(said: str) -> ssl.SSLCertVerificationError:
     error = ssl.SSLCertVerificationError(1, f"certificate verify failed: {said} (_ssl.c:1006)")
@@ -25,7 +27,8 @@ def wrapped(cause: Exception) -> Exception:
         (invalid("self-signed certificate"), "TLS: its certificate is not valid: self-signed certificate"),
         (wrapped(invalid("certificate has expired")), "TLS: its certificate is not valid: certificate has expired"),
         (wrapped(ValueError("c0ffee")), "RuntimeError"),
-        (TimeoutError(), "TimeoutError"),
+        (wrapped(ConnectionRefusedError(111, "c0ffee")), f"connection refused: {NOBODY}"),
+        (TimeoutError("c0ffee"), "no answer in time"),
     ],
 )
 def test_an_error_is_named_by_what_is_to_be_mended(error: Exception, said: str) -> None:
