@@ -1,6 +1,7 @@
 """Prometheus itself scrapes a running daemon, and has nothing to object to what it reads."""
 
 import asyncio
+import re
 import shutil
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Callable
@@ -14,6 +15,7 @@ from asking import ready
 from command import LIMIT_S, running
 from following import BLOCKS, write_config
 
+from listener import metrics
 from listener.devnet import child
 from listener.devnet.aggregator import Aggregator
 from listener.devnet.anvil import free_port
@@ -123,3 +125,15 @@ async def test_prometheus_scrapes_a_running_daemon_without_a_warning(
     )
     said, _ = await checker.communicate(page)
     assert (said.decode(), checker.returncode) == ("", 0)
+
+
+async def test_the_alerts_are_rules_that_prometheus_accepts_about_metrics_that_there_are() -> None:
+    alerts = Path(__file__).parents[2] / "deploy" / "alerts.yaml"
+    checker = await asyncio.create_subprocess_exec(
+        *("promtool", "check", "rules", "--lint-fatal", str(alerts)), stdout=PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    said, _ = await checker.communicate()
+    assert checker.returncode == 0, said.decode()
+    named = set(re.findall(r"\blistener_\w+", alerts.read_text()))
+    assert named
+    assert named <= set(re.findall(r"`(listener_\w+)`", metrics.described()))
